@@ -7,9 +7,9 @@ use crate::rng::Rng;
 /// First and least pause.
 pub const BASE: Duration = Duration::from_millis(100);
 /// Longest pause.
-pub const CAP: Duration = Duration::from_secs(60);
+pub const CAP: Duration = Duration::from_mins(1);
 /// Longest pause that a server may ask for with `Retry-After`.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
+pub const RETRY_AFTER_CAP: Duration = Duration::from_mins(5);
 
 /// The pauses between attempts at one thing.
 #[derive(Debug, Clone)]

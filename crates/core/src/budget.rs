@@ -160,7 +160,8 @@ impl Account {
             // The guard gives bytes back that were granted just before the future was dropped.
             let mut granted = Granted { budget: self.0.budget.clone(), bytes, served: Some(served) };
             if let Some(served) = &mut granted.served {
-                served.await.expect("the pool answers or keeps its waiters");
+                // The pool keeps its waiters as long as it lives, and this account keeps the pool.
+                drop(served.await);
             }
             granted.served = None;
             std::mem::forget(granted);

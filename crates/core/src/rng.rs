@@ -7,6 +7,6 @@ pub trait Rng: Send + Sync {
 
     /// A number below `bound` (0 for a bound of 0), even enough for jitter.
     fn below(&self, bound: u64) -> u64 {
-        u64::try_from(u128::from(self.next()) * u128::from(bound) >> 64).unwrap_or(0)
+        u64::try_from((u128::from(self.next()) * u128::from(bound)) >> 64).unwrap_or(0)
     }
 }

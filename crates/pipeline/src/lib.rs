@@ -1,1 +1,37 @@
-//! pipeline
+//! Runs one delivery stream: the only place where the order of the stages is written.
+//!
+//! A lane's records are cut into micro-batches, rendered on the CPU pool, gathered into a range,
+//! sealed, and delivered: intent, objects, commit. Time comes in through `core::clock`; nothing
+//! here opens a file, a socket or a task.
+
+pub mod plan;
+
+pub mod hints;
+
+mod batch;
+
+mod render;
+
+mod range;
+
+mod object;
+
+pub mod intent;
+
+mod deliver;
+
+mod engine;
+
+pub mod lane;
+
+pub mod stream;
+
+pub mod status;
+
+pub mod error;
+
+pub use error::LaneError;
+pub use hints::{Hints, SealReason};
+pub use plan::{Plan, Versions};
+pub use status::Status;
+pub use stream::{DeliveryStream, Setting};

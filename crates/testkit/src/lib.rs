@@ -1,1 +1,3 @@
-//! testkit
+//! Simulated world for tests: clock, faults, fakes. Never shipped.
+
+pub mod sim;

@@ -1,0 +1,96 @@
+//! Delivers a sealed range: intent, objects, commit, in this order and never another.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hydrant_core::stage::Source;
+use hydrant_core::state::{LaneState, LaneStore};
+use hydrant_core::{LaneKey, Position};
+
+use crate::error::LaneError;
+use crate::range::SealedRange;
+use crate::status::{Status, Totals};
+
+pub(crate) struct Delivery {
+    pub(crate) key: Arc<LaneKey>,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) store: Box<dyn LaneStore>,
+    /// Committed position before this range.
+    pub(crate) position: Position,
+    /// The intent is in the store already: the range is redone.
+    pub(crate) intended: bool,
+}
+
+/// Moments of a delivery that tests stop at. The real one does nothing.
+pub trait Hooks: Send + Sync {
+    /// The named moment is reached: `after-intent`, `after-objects`, `after-commit`.
+    fn reached(&self, point: &'static str);
+
+    /// A planted fault: leave out the intent. Only a test says yes.
+    fn skip_intent(&self) -> bool {
+        false
+    }
+
+    /// A planted fault: cut anew instead of redoing a found intent. Only a test says yes.
+    fn recut(&self) -> bool {
+        false
+    }
+}
+
+/// What runs outside of tests.
+pub struct NoHooks;
+
+impl Hooks for NoHooks {
+    fn reached(&self, _point: &'static str) {}
+}
+
+pub(crate) struct Delivered {
+    pub(crate) store: Box<dyn LaneStore>,
+    pub(crate) cut: Position,
+    pub(crate) totals: Totals,
+}
+
+pub(crate) async fn deliver(delivery: Delivery, range: SealedRange) -> Result<Delivered, LaneError> {
+    let Delivery { key, source, status, hooks, mut store, position, intended } = delivery;
+    status.attempted();
+    let mut totals = range.totals;
+    let cut = range.intent.cut;
+    if !totals.is_balanced() {
+        return Err(LaneError::Invariant(format!("a range's counts do not add up: {totals:?}")));
+    }
+    let generation = range.intent.generation;
+    if range.has_objects() && !intended && !hooks.skip_intent() {
+        let intent = Some(range.intent.encode()?);
+        store.store(LaneState { position, generation, intent, ended: false }).await?;
+    }
+    hooks.reached("after-intent");
+    let data_objects = usize::try_from(totals.objects).unwrap_or(usize::MAX);
+    let mut completing = FuturesUnordered::new();
+    for (index, ready) in range.objects.into_iter().enumerate() {
+        let ready = ready.ok_or_else(|| LaneError::Invariant("an object is not ready".into()))?;
+        if index < data_objects {
+            totals.delivered_bytes += ready.bytes;
+        }
+        completing.push(async move {
+            let done = ready.upload.complete().await;
+            drop(ready.permit);
+            done
+        });
+    }
+    while let Some(done) = completing.next().await {
+        done?;
+    }
+    hooks.reached("after-objects");
+    store.store(LaneState { position: cut, generation, intent: None, ended: false }).await?;
+    hooks.reached("after-commit");
+    source.committed(&key.lane, cut);
+    status.committed(&totals);
+    tracing::debug!(
+        delivery_stream = %key.delivery_stream, lane = %key.lane, reason = range.reason.as_str(),
+        records = totals.read, objects = totals.objects, "range was committed"
+    );
+    Ok(Delivered { store, cut, totals })
+}

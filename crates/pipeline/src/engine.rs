@@ -1,0 +1,462 @@
+//! The loop of one lane: read, cut into micro-batches, render ahead on the pool, gather in order,
+//! seal, deliver. One future, hand-pollable; it names no runtime.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use hydrant_core::offload::run as offload_run;
+use hydrant_core::stage::{Block, Read, SourceError};
+use hydrant_core::state::LaneStore;
+use hydrant_core::{BoxFuture, Position};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::batch::{Batch, Batcher};
+use crate::deliver::{Delivered, Delivery, deliver};
+use crate::error::LaneError;
+use crate::hints::{Hints, SealReason};
+use crate::intent::{Intent, StageCall};
+use crate::lane::LaneContext;
+use crate::object::Ready;
+use crate::plan::Plan;
+use crate::range::{Building, OpenRange, RangeContext, SealedRange};
+use crate::render::{Rendered, render};
+
+/// How long a read waits for records while no range is open. Nothing depends on it: a record ends
+/// the wait.
+const IDLE_WAIT: Duration = Duration::from_mins(1);
+
+/// What the engine is to do.
+pub(crate) enum Mode {
+    /// Ranges as they come.
+    Open { plan: Arc<Plan> },
+    /// Exactly the range of this intent, under the version it names.
+    Redo { plan: Arc<Plan>, intent: Intent },
+}
+
+/// Why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Everything of the lane is delivered and nothing follows.
+    LaneEnd,
+    /// It was told to stop, and everything read is delivered.
+    Stopped,
+    /// The range of the intent is delivered.
+    Redone,
+}
+
+/// What comes out of rendering, in order.
+enum Item {
+    Rendered { rendered: Rendered, cuttable: bool, slot: Arc<OwnedSemaphorePermit> },
+    /// The open range ends here.
+    Seal(SealReason),
+}
+
+type Rendering = BoxFuture<'static, Result<Item, LaneError>>;
+/// Number of the range, index of the object in it, and the object.
+type Built = BoxFuture<'static, (u64, usize, Result<Ready, LaneError>)>;
+type Delivering = BoxFuture<'static, Result<Delivered, LaneError>>;
+
+struct Engine<'a> {
+    context: &'a LaneContext,
+    ranges: RangeContext,
+    hints: Hints,
+    redo: Option<Intent>,
+
+    // Reading.
+    read_after: Position,
+    reading: Option<BoxFuture<'a, Result<Read, SourceError>>>,
+    /// Nothing more is to be read: the lane ended, the cut of a redo is read, or it stops.
+    read_ended: Option<Ended>,
+    batcher: Batcher,
+
+    // Rendering.
+    slots: Arc<Semaphore>,
+    rendering: FuturesOrdered<Rendering>,
+    /// Micro-batches handed over since the range began: only a redo needs it.
+    dispatched: u32,
+    /// What is gathered must be handed over, and the range sealed after it.
+    flush: Option<SealReason>,
+    /// When the interval of the open range is over.
+    timer: Option<BoxFuture<'static, ()>>,
+
+    // Gathering and delivering.
+    next_range: u64,
+    open: Option<OpenRange>,
+    sealed: VecDeque<SealedRange>,
+    objects: FuturesUnordered<Built>,
+    delivering: Option<Delivering>,
+    store: Option<Box<dyn LaneStore>>,
+    committed: Position,
+
+    /// Records read and not yet committed, and how many of them are not yet in a range.
+    in_flight: u64,
+    ungathered: u64,
+    delivering_oldest_ms: Option<u64>,
+}
+
+/// Runs a lane in the given mode. Gives the store back.
+pub(crate) async fn run(
+    context: &LaneContext,
+    mode: Mode,
+    store: Box<dyn LaneStore>,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(Ended, Box<dyn LaneStore>), LaneError> {
+    let lane = context.key.lane.as_str();
+    context.status.lane_started(lane);
+    let mut engine = Engine::new(context, mode, store)?;
+    let ended = engine.run(stop).await;
+    context.status.lane_stopped(lane);
+    let store = engine.store.take();
+    match (ended?, store) {
+        (ended, Some(store)) => Ok((ended, store)),
+        (_, None) => Err(LaneError::Invariant("a delivery kept the lane's store".into())),
+    }
+}
+
+impl<'a> Engine<'a> {
+    fn new(
+        context: &'a LaneContext,
+        mode: Mode,
+        store: Box<dyn LaneStore>,
+    ) -> Result<Self, LaneError> {
+        let Some(state) = store.current() else {
+            return Err(LaneError::Invariant("a lane is run without a start position".into()));
+        };
+        let (plan, redo) = match mode {
+            Mode::Open { plan } => (plan, None),
+            Mode::Redo { plan, intent } => (plan, Some(intent)),
+        };
+        // One being rendered per core, one waiting for it, and one that the encoder works on.
+        let slots = 2 * context.offload.width() + 1;
+        let committed = state.position;
+        let generation = redo.as_ref().map_or(state.generation, |intent| intent.generation);
+        Ok(Self {
+            context,
+            hints: Hints { size_bytes: plan.size_hint_bytes, interval: context.interval },
+            batcher: Batcher::new(plan.micro_batch),
+            ranges: RangeContext {
+                key: context.key.clone(),
+                plan,
+                offload: context.offload.clone(),
+                account: context.account.clone(),
+                generation,
+                slots,
+            },
+            redo,
+            read_after: committed,
+            reading: None,
+            read_ended: None,
+            slots: Arc::new(Semaphore::new(slots)),
+            rendering: FuturesOrdered::new(),
+            dispatched: 0,
+            flush: None,
+            timer: None,
+            next_range: 0,
+            open: None,
+            sealed: VecDeque::new(),
+            objects: FuturesUnordered::new(),
+            delivering: None,
+            store: Some(store),
+            committed,
+            in_flight: 0,
+            ungathered: 0,
+            delivering_oldest_ms: None,
+        })
+    }
+
+    async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Ended, LaneError> {
+        loop {
+            self.dispatch();
+            self.start_read();
+            self.start_delivery();
+            self.show();
+            if let Some(ended) = self.finished() {
+                return Ok(ended);
+            }
+            let may_gather = self.sealed.len() < self.context.offload.width().max(1);
+            let may_stop = self.redo.is_none() && self.read_ended.is_none();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop), if may_stop => self.stop_reading(Ended::Stopped),
+                delivered = pending(&mut self.delivering) => self.delivered(delivered?),
+                Some((range, index, ready)) = self.objects.next(), if !self.objects.is_empty() => {
+                    self.built(range, index, ready?);
+                }
+                Some(item) = self.rendering.next(), if may_gather && !self.rendering.is_empty() => {
+                    self.gather(item?)?;
+                }
+                slot = self.slots.clone().acquire_owned(), if self.wants_slot() => {
+                    self.dispatch_one(slot.expect("the semaphore is never closed"));
+                }
+                () = pending(&mut self.timer) => self.flush(SealReason::Interval),
+                () = self.context.account.pressed(), if self.has_gathered() => {
+                    self.flush(SealReason::Pressure);
+                }
+                read = pending(&mut self.reading) => self.take(read?)?,
+            }
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Reading
+
+    fn start_read(&mut self) {
+        let busy = self.reading.is_some() || self.read_ended.is_some() || self.flush.is_some();
+        if busy || self.batcher.has_full() {
+            return;
+        }
+        let wait = if self.timer.is_some() { self.hints.interval } else { IDLE_WAIT };
+        let context = self.context;
+        self.reading = Some(context.source.read(
+            &context.key.lane,
+            self.read_after,
+            context.read_bytes,
+            wait,
+            &context.account,
+        ));
+    }
+
+    fn take(&mut self, read: Read) -> Result<(), LaneError> {
+        let before = self.in_flight;
+        for block in read.blocks {
+            self.take_block(block)?;
+        }
+        if self.in_flight > before && self.timer.is_none() {
+            self.start_interval();
+        }
+        if let Some(intent) = &self.redo {
+            if self.read_after >= intent.cut {
+                self.read_ended = Some(Ended::Redone);
+                self.flush = Some(SealReason::Redo);
+            } else if read.ended {
+                return Err(LaneError::Invariant(format!(
+                    "the lane ended at {}, before the cut {} of its open intent",
+                    self.read_after, intent.cut
+                )));
+            }
+        } else if read.ended {
+            self.stop_reading(Ended::LaneEnd);
+        }
+        Ok(())
+    }
+
+    fn take_block(&mut self, mut block: Block) -> Result<(), LaneError> {
+        if block.records.is_empty() || self.read_ended.is_some() {
+            return Ok(());
+        }
+        if block.records.position(0) <= self.read_after {
+            return Err(LaneError::Invariant(format!(
+                "a source gave the record {} again, after {} was read",
+                block.records.position(0),
+                self.read_after
+            )));
+        }
+        if let Some(intent) = &self.redo {
+            // The rest of the block belongs to the next range.
+            block.records = block.records.slice(0, block.records.first_after(intent.cut));
+        }
+        if let Some(last) = block.records.last_position() {
+            self.read_after = last;
+            self.in_flight += block.records.len() as u64;
+            self.ungathered += block.records.len() as u64;
+            self.batcher.push(block);
+        } else if let Some(intent) = &self.redo {
+            // Everything left lies behind the cut: its last records are gone.
+            self.read_after = intent.cut;
+        }
+        Ok(())
+    }
+
+    fn stop_reading(&mut self, why: Ended) {
+        self.read_ended = Some(why);
+        self.reading = None;
+        self.flush = Some(match why {
+            Ended::LaneEnd => SealReason::LaneEnd,
+            Ended::Stopped => SealReason::Stop,
+            Ended::Redone => SealReason::Redo,
+        });
+    }
+
+    fn start_interval(&mut self) {
+        // A redo ends at its cut, whatever the time.
+        if self.redo.is_none() {
+            self.timer = Some(self.context.clock.sleep(self.hints.interval));
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Rendering
+
+    fn flush(&mut self, reason: SealReason) {
+        self.timer = None;
+        self.flush.get_or_insert(reason);
+    }
+
+    fn wants_slot(&self) -> bool {
+        self.batcher.has_full() || (self.flush.is_some() && !self.batcher.is_empty())
+    }
+
+    /// Hands over what can be, as far as there are slots; after a flush, the seal behind it.
+    fn dispatch(&mut self) {
+        while self.wants_slot() {
+            let Ok(slot) = self.slots.clone().try_acquire_owned() else { return };
+            self.dispatch_one(slot);
+        }
+        if let Some(reason) = self.flush.take() {
+            self.timer = None;
+            self.rendering.push_back(Box::pin(async move { Ok(Item::Seal(reason)) }));
+        }
+    }
+
+    fn dispatch_one(&mut self, slot: OwnedSemaphorePermit) {
+        let next = self.batcher.next_full().or_else(|| self.flush.and_then(|_| self.batcher.rest()));
+        let Some(Batch { records, permits, cuttable }) = next else { return };
+        let known = self.redo.as_ref().map(|intent| {
+            let here = intent.overruns.iter().filter(|call| call.batch == self.dispatched);
+            here.copied().collect::<Vec<StageCall>>()
+        });
+        self.dispatched += 1;
+        let (plan, offload) = (self.ranges.plan.clone(), self.context.offload.clone());
+        self.rendering.push_back(Box::pin(async move {
+            let work = move || {
+                let rendered = render(&plan, &records, known.as_deref());
+                // Raw bytes are freed once rendered: the source can give them again.
+                drop((records, permits));
+                rendered
+            };
+            let rendered = offload_run(offload, work).await??;
+            Ok(Item::Rendered { rendered, cuttable, slot: Arc::new(slot) })
+        }));
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Gathering
+
+    fn has_gathered(&self) -> bool {
+        (self.open.is_some() || !self.batcher.is_empty()) && self.redo.is_none() && self.flush.is_none()
+    }
+
+    fn gather(&mut self, item: Item) -> Result<(), LaneError> {
+        match item {
+            Item::Seal(reason) => self.seal(reason),
+            Item::Rendered { rendered, cuttable, slot } => {
+                self.ungathered -= rendered.records;
+                let range = self.open.get_or_insert_with(|| {
+                    let number = self.next_range;
+                    self.next_range += 1;
+                    let at_ms = self.redo.as_ref().map(|intent| intent.at_ms);
+                    let at_ms = at_ms.unwrap_or_else(|| self.context.clock.wall_ms());
+                    OpenRange::new(self.ranges.clone(), number, rendered.first, at_ms)
+                });
+                let from = range.started();
+                let begun = range.append(rendered, cuttable, &slot)?;
+                let (number, full) = (range.number, range.full(&self.hints));
+                self.build(number, from, begun);
+                if let Some(reason) = full.filter(|_| self.redo.is_none()) {
+                    self.seal(reason);
+                    // What is already read began the next range.
+                    self.timer = None;
+                    if self.ungathered > 0 {
+                        self.start_interval();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, reason: SealReason) {
+        if let Some(range) = self.open.take() {
+            let (number, from) = (range.number, range.started());
+            let (sealed, errors) = range.seal(reason);
+            self.sealed.push_back(sealed);
+            self.build(number, from, errors);
+        }
+    }
+
+    fn build(&mut self, range: u64, from: usize, building: Vec<Building>) {
+        for (index, object) in (from..).zip(building) {
+            self.objects.push(Box::pin(async move { (range, index, object.await) }));
+        }
+    }
+
+    /// An object's bytes are all with the sink. It belongs to a sealed range: only its seal ends
+    /// an object.
+    fn built(&mut self, range: u64, index: usize, ready: Ready) {
+        let sealed = self.sealed.iter_mut().find(|sealed| sealed.number == range);
+        if let Some(slot) = sealed.and_then(|sealed| sealed.objects.get_mut(index)) {
+            *slot = Some(ready);
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Delivering
+
+    fn start_delivery(&mut self) {
+        if self.delivering.is_some() || !self.sealed.front().is_some_and(SealedRange::is_ready) {
+            return;
+        }
+        let (Some(range), Some(store)) = (self.sealed.pop_front(), self.store.take()) else { return };
+        self.delivering_oldest_ms = Some(range.oldest_ms);
+        let delivery = Delivery {
+            key: self.context.key.clone(),
+            source: self.context.source.clone(),
+            status: self.context.status.clone(),
+            hooks: self.context.hooks.clone(),
+            store,
+            position: self.committed,
+            intended: self.redo.is_some(),
+        };
+        self.delivering = Some(Box::pin(deliver(delivery, range)));
+    }
+
+    fn delivered(&mut self, delivered: Delivered) {
+        self.store = Some(delivered.store);
+        self.committed = delivered.cut;
+        self.in_flight -= delivered.totals.read;
+        self.delivering_oldest_ms = None;
+    }
+
+    /// Whether everything that was read is committed, and nothing more is to be read.
+    fn finished(&self) -> Option<Ended> {
+        let idle = self.delivering.is_none()
+            && self.sealed.is_empty()
+            && self.open.is_none()
+            && self.rendering.is_empty()
+            && self.batcher.is_empty()
+            && self.flush.is_none();
+        self.read_ended.filter(|_| idle)
+    }
+
+    /// Says what the lane holds: to the budget, and to whoever looks at the status.
+    fn show(&self) {
+        let account = &self.context.account;
+        let sealable = if self.has_gathered() { account.held() } else { 0 };
+        account.set_sealable(sealable);
+        let oldest = self
+            .delivering_oldest_ms
+            .or_else(|| self.sealed.front().map(|range| range.oldest_ms))
+            .or_else(|| self.open.as_ref().map(|range| range.oldest_ms))
+            .or_else(|| self.batcher.oldest_ms());
+        self.context.status.in_flight(self.context.key.lane.as_str(), self.in_flight, oldest);
+    }
+}
+
+/// Polls the future in the slot, and empties the slot once it is done; never ready while empty.
+fn pending<F: Future + Unpin>(slot: &mut Option<F>) -> impl Future<Output = F::Output> {
+    std::future::poll_fn(move |context| match slot {
+        None => std::task::Poll::Pending,
+        Some(future) => {
+            let done = Pin::new(future).poll(context);
+            if done.is_ready() {
+                *slot = None;
+            }
+            done
+        }
+    })
+}

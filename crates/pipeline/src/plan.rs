@@ -1,0 +1,56 @@
+//! What decides the output of a delivery stream, as one thing with a version.
+
+use std::sync::Arc;
+
+use hydrant_core::stage::{Encode, ErrorFormat, ObjectSink, Transform};
+use hydrant_core::{BoxFuture, Digest};
+
+/// Most records of a micro-batch. Decides where a transform sees borders: part of the version.
+pub const MICRO_BATCH_RECORDS: usize = 1000;
+/// A micro-batch is full once its data reaches this. Part of the version.
+pub const MICRO_BATCH_BYTES: usize = 512 * 1024;
+
+/// The stages of a delivery stream under one version of its settings.
+#[derive(Clone)]
+pub struct Plan {
+    /// Digest of all that decides the output and where it goes.
+    pub version: Digest,
+    /// Transforms, in order; none is a plain copy.
+    pub transforms: Vec<Arc<dyn Transform>>,
+    /// Format and compression of objects.
+    pub encode: Arc<dyn Encode>,
+    /// Where objects go.
+    pub sink: Arc<dyn ObjectSink>,
+    /// Where error objects go.
+    pub error_sink: Arc<dyn ObjectSink>,
+    /// How error objects are written.
+    pub error_format: Arc<dyn ErrorFormat>,
+    /// Size of an object, before compression.
+    pub size_hint_bytes: u64,
+    /// Borders of micro-batches: the constants above, smaller in simulations.
+    pub micro_batch: MicroBatch,
+}
+
+/// Where micro-batches end, counted from the first record of the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MicroBatch {
+    /// Most records.
+    pub records: usize,
+    /// Full once its data reaches so many bytes.
+    pub bytes: usize,
+}
+
+impl Default for MicroBatch {
+    fn default() -> Self {
+        Self { records: MICRO_BATCH_RECORDS, bytes: MICRO_BATCH_BYTES }
+    }
+}
+
+/// The version in force, and earlier ones that an intent may still name.
+pub trait Versions: Send + Sync {
+    /// What new ranges are rendered with. It is stored by digest before this returns it.
+    fn current(&self) -> Arc<Plan>;
+
+    /// The plan of an earlier version, as it was stored. The error says why it cannot be had.
+    fn load(&self, version: Digest) -> BoxFuture<'_, Result<Arc<Plan>, String>>;
+}

@@ -1,0 +1,296 @@
+//! A range: consecutive records of a lane that are delivered together. Open, it takes rendered
+//! micro-batches; sealed, its cut is fixed and it waits for its objects and its turn.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hydrant_core::budget::{Account, Permit};
+use hydrant_core::offload::{Offload, run};
+use hydrant_core::outcomes::PartitionKeys;
+use hydrant_core::stage::{FailedRecord, ObjectId, ObjectMeta, ObjectSink};
+use hydrant_core::{BoxFuture, Digest, LaneKey, Position};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::error::LaneError;
+use crate::hints::{Hints, SealReason};
+use crate::intent::{Intent, OVERRUNS_FULL, StageCall};
+use crate::object::{self, Builder, Feed, Ready};
+use crate::plan::Plan;
+use crate::render::{FailedRaw, Rendered};
+use crate::status::Totals;
+
+/// What all ranges of a lane share.
+#[derive(Clone)]
+pub(crate) struct RangeContext {
+    pub(crate) key: Arc<LaneKey>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) offload: Arc<dyn Offload>,
+    pub(crate) account: Account,
+    pub(crate) generation: u64,
+    /// Most micro-batches between transform and encoder, so the bound of an object's queue.
+    pub(crate) slots: usize,
+}
+
+/// An object being built; resolves once all its bytes are with the sink.
+pub(crate) type Building = BoxFuture<'static, Result<Ready, LaneError>>;
+
+struct OpenObject {
+    feed: mpsc::Sender<Feed>,
+}
+
+pub(crate) struct OpenRange {
+    context: RangeContext,
+    pub(crate) number: u64,
+    first: Position,
+    last: Position,
+    at_ms: u64,
+    batches: u32,
+    objects: BTreeMap<PartitionKeys, OpenObject>,
+    failures: Vec<FailedRaw>,
+    failures_permit: Permit,
+    overruns: Vec<StageCall>,
+    totals: Totals,
+    pub(crate) oldest_ms: u64,
+    /// Whether it may end after what it holds now.
+    cuttable: bool,
+    started: usize,
+}
+
+pub(crate) struct SealedRange {
+    pub(crate) number: u64,
+    pub(crate) intent: Intent,
+    pub(crate) reason: SealReason,
+    /// One per object, error objects last; `None` while it is being built.
+    pub(crate) objects: Vec<Option<Ready>>,
+    pub(crate) totals: Totals,
+    pub(crate) oldest_ms: u64,
+}
+
+impl OpenRange {
+    pub(crate) fn new(context: RangeContext, number: u64, first: Position, at_ms: u64) -> Self {
+        let failures_permit = context.account.take_now(0);
+        Self {
+            context,
+            number,
+            first,
+            last: first,
+            at_ms,
+            batches: 0,
+            objects: BTreeMap::new(),
+            failures: Vec::new(),
+            failures_permit,
+            overruns: Vec::new(),
+            totals: Totals { ranges: 1, ..Totals::default() },
+            oldest_ms: u64::MAX,
+            cuttable: true,
+            started: 0,
+        }
+    }
+
+    /// Takes the next micro-batch. Gives the objects that began with it.
+    pub(crate) fn append(
+        &mut self,
+        rendered: Rendered,
+        cuttable: bool,
+        slot: &Arc<OwnedSemaphorePermit>,
+    ) -> Result<Vec<Building>, LaneError> {
+        self.last = rendered.last;
+        self.cuttable = cuttable;
+        self.oldest_ms = self.oldest_ms.min(rendered.oldest_ms);
+        let batch = self.batches;
+        self.batches += 1;
+        self.overruns.extend(rendered.overruns.iter().map(|call| StageCall { batch, ..*call }));
+        self.totals.read += rendered.records;
+        self.totals.read_bytes += rendered.input_bytes;
+        self.totals.added += rendered.added;
+        self.totals.dropped += rendered.dropped;
+        self.totals.failed += rendered.failures.len() as u64;
+        let failed: usize = rendered.failures.iter().map(|failed| failed.raw.len() + 256).sum();
+        self.failures_permit.resize(self.failures_permit.bytes() + failed);
+        self.failures.extend(rendered.failures);
+        let mut begun = Vec::new();
+        for partition in rendered.pieces {
+            self.totals.delivered += partition.piece.records;
+            self.totals.delivered_plain_bytes += partition.piece.bytes as u64;
+            if !self.objects.contains_key(&partition.keys) {
+                let (object, building) = self.begin(&partition.keys, partition.arrival_ms);
+                self.objects.insert(partition.keys.clone(), object);
+                begun.push(building);
+            }
+            let permit = self.context.account.take_now(partition.piece.held);
+            let feed = Feed { piece: partition.piece, permit, slot: slot.clone() };
+            let object = self.objects.get(&partition.keys).expect("begun above");
+            object.feed.try_send(feed).map_err(|error| match error {
+                // The object's own error says why it ended.
+                mpsc::error::TrySendError::Closed(_) => {
+                    LaneError::Invariant("an object ended before its range".into())
+                }
+                mpsc::error::TrySendError::Full(_) => {
+                    LaneError::Invariant("more micro-batches in flight than there are slots".into())
+                }
+            })?;
+        }
+        Ok(begun)
+    }
+
+    /// Why the range must be sealed now, if it must: by what it holds, not by time.
+    pub(crate) fn full(&self, hints: &Hints) -> Option<SealReason> {
+        if !self.cuttable {
+            None
+        } else if self.totals.delivered_plain_bytes >= hints.size_bytes {
+            Some(SealReason::Size)
+        } else if self.totals.read_bytes >= hints.input_bytes() {
+            Some(SealReason::Input)
+        } else if self.overruns.len() >= OVERRUNS_FULL {
+            Some(SealReason::Decisions)
+        } else {
+            None
+        }
+    }
+
+    /// Fixes the cut. Gives the sealed range and its error objects, which begin only now.
+    pub(crate) fn seal(mut self, reason: SealReason) -> (SealedRange, Vec<Building>) {
+        let mut building = Vec::new();
+        let failures = std::mem::take(&mut self.failures);
+        for (kind, failures) in by_kind(failures) {
+            self.totals.error_objects += 1;
+            building.push(self.begin_errors(kind, failures));
+        }
+        self.totals.objects = self.objects.len() as u64;
+        let sealed = SealedRange {
+            number: self.number,
+            intent: Intent {
+                cut: self.last,
+                version: self.context.plan.version,
+                generation: self.context.generation,
+                at_ms: self.at_ms,
+                overruns: self.overruns,
+            },
+            reason,
+            objects: (0..self.started + building.len()).map(|_| None).collect(),
+            totals: self.totals,
+            oldest_ms: self.oldest_ms,
+        };
+        (sealed, building)
+    }
+
+    /// Number of objects begun so far.
+    pub(crate) fn started(&self) -> usize {
+        self.started
+    }
+
+    fn begin(&mut self, keys: &PartitionKeys, arrival_ms: u64) -> (OpenObject, Building) {
+        self.started += 1;
+        let plan = &self.context.plan;
+        let digest = self.digest(keys, "data");
+        let id = ObjectId {
+            arrival_ms,
+            digest,
+            partition_keys: keys,
+            error_kind: None,
+            extension: plan.encode.extension(),
+        };
+        let encoding = plan.encode.content_encoding().map(str::to_owned);
+        let meta = self.meta(&*plan.sink, &id, encoding);
+        let (feed, pieces) = mpsc::channel(self.context.slots);
+        let builder = Builder {
+            offload: self.context.offload.clone(),
+            account: self.context.account.clone(),
+            encoder: plan.encode.encoder(&digest),
+            upload: plan.sink.object(meta),
+        };
+        (OpenObject { feed }, Box::pin(object::build(builder, pieces)))
+    }
+
+    fn begin_errors(&self, kind: &'static str, failures: Vec<FailedRaw>) -> Building {
+        let plan = self.context.plan.clone();
+        let id = ObjectId {
+            arrival_ms: failures.first().map_or(self.at_ms, |failed| failed.arrival_ms),
+            digest: self.digest(&[], kind),
+            partition_keys: &[],
+            error_kind: Some(kind),
+            extension: "",
+        };
+        let mut upload = plan.error_sink.object(self.meta(&*plan.error_sink, &id, None));
+        let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
+        let (offload, account) = (self.context.offload.clone(), self.context.account.clone());
+        Box::pin(async move {
+            let lines = run(offload, move || {
+                let mut out = Vec::new();
+                for failed in &failures {
+                    let record = FailedRecord {
+                        failure: &failed.failure,
+                        raw: &failed.raw,
+                        position: failed.position,
+                        lane: &lane,
+                        arrival_ms: failed.arrival_ms,
+                        at_ms,
+                    };
+                    plan.error_format.line(&record, &mut out);
+                }
+                out
+            });
+            let lines = lines.await?;
+            let bytes = lines.len() as u64;
+            let permit = account.take_now(lines.len());
+            upload.write(lines.into()).await?;
+            Ok(Ready { upload, bytes, permit })
+        })
+    }
+
+    /// The derived id of an object: the same for whoever renders this range again.
+    fn digest(&self, keys: &[(String, String)], kind: &str) -> Digest {
+        let key = &self.context.key;
+        let mut partition = Vec::new();
+        for (name, value) in keys {
+            for text in [name, value] {
+                partition.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                partition.extend_from_slice(text.as_bytes());
+            }
+        }
+        Digest::of_parts(&[
+            key.delivery_stream.as_bytes(),
+            key.source.as_bytes(),
+            &self.context.generation.to_le_bytes(),
+            key.lane.as_str().as_bytes(),
+            self.first.as_bytes(),
+            &partition,
+            // The number of the part, once partitions roll.
+            &0_u32.to_le_bytes(),
+            kind.as_bytes(),
+        ])
+    }
+
+    fn meta(&self, sink: &dyn ObjectSink, id: &ObjectId<'_>, encoding: Option<String>) -> ObjectMeta {
+        ObjectMeta {
+            key: sink.key(id),
+            content_encoding: encoding,
+            metadata: vec![
+                ("hydrant-lane", self.context.key.lane.to_string()),
+                ("hydrant-first", self.first.to_string()),
+                ("hydrant-generation", self.context.generation.to_string()),
+                ("hydrant-version", self.context.plan.version.to_hex()),
+            ],
+        }
+    }
+}
+
+impl SealedRange {
+    /// Whether anything of it becomes visible: only then it needs an intent.
+    pub(crate) fn has_objects(&self) -> bool {
+        !self.objects.is_empty()
+    }
+
+    /// Whether every object is ready to be made visible.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.objects.iter().all(Option::is_some)
+    }
+}
+
+fn by_kind(failures: Vec<FailedRaw>) -> BTreeMap<&'static str, Vec<FailedRaw>> {
+    let mut kinds: BTreeMap<&'static str, Vec<FailedRaw>> = BTreeMap::new();
+    for failed in failures {
+        kinds.entry(failed.failure.kind).or_default().push(failed);
+    }
+    kinds
+}

@@ -1,0 +1,20 @@
+//! A simulated world: one thread, virtual time, everything decided by a seed.
+//!
+//! Futures are polled by hand; dropping one is a crash at whatever await it stands. Time jumps from
+//! timer to timer.
+
+pub mod world;
+
+pub mod source;
+
+pub mod store;
+
+pub mod stages;
+
+pub mod sink;
+
+pub use sink::SimSink;
+pub use source::SimSource;
+pub use stages::{SimEncode, SimErrorFormat, SimTransform};
+pub use store::SimStore;
+pub use world::{SimOffload, SimRng, World};

@@ -1,0 +1,9 @@
+//! The whole pipeline by seed: virtual clock, faults, crashes, and an oracle that reads everything
+//! that became visible.
+#![expect(clippy::unwrap_used, reason = "a test may stop at what cannot be")]
+
+mod model;
+
+mod two_workers;
+
+mod rendering;

@@ -1,0 +1,1 @@
+//! What a range becomes depends on its records and its version alone.

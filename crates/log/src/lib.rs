@@ -1,1 +1,16 @@
-//! log
+//! Keeps bytes on this machine: the durable log, the embedded streams on it, the store of
+//! positions and intents.
+//!
+//! A log is a directory of segments (reliability design, section 6). It runs without a runtime and
+//! starts no thread: what blocks is handed to `core::offload`, what the disk does is behind
+//! `core::disk`, so that all of it runs simulated, through crashes.
+
+pub mod env;
+
+pub mod error;
+
+pub mod log;
+
+pub use env::{Env, LogOptions};
+pub use error::Error;
+pub use log::{Appended, Entry, Log, Stored};

@@ -1,0 +1,63 @@
+//! What a log is given: the seams to the outside, and its settings.
+
+use std::sync::Arc;
+
+use hydrant_core::clock::Clock;
+use hydrant_core::disk::{Abort, Disk};
+use hydrant_core::offload::Offload;
+
+/// The seams of a log. Cheap to clone; all logs of a process share one.
+#[derive(Clone)]
+pub struct Env {
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// A few threads for writes and syncs, which serve all logs (inline when simulated).
+    pub io: Arc<dyn Offload>,
+    /// Wall clock for arrivals.
+    pub clock: Arc<dyn Clock>,
+    /// Called once durability can no longer be promised.
+    pub abort: Arc<dyn Abort>,
+}
+
+/// Settings of one log.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Size of the first segment; each next one is twice as large.
+    pub first_segment_bytes: u64,
+    /// Where the doubling ends. One append of data is at most about this long.
+    pub max_segment_bytes: u64,
+    /// Most bytes of one group commit (a single larger append is a group of its own).
+    pub max_group_bytes: usize,
+    /// Bytes that may wait for a sync; more appends wait.
+    pub max_queued_bytes: usize,
+    /// Bytes of the newest groups that are kept in memory for readers.
+    pub cache_bytes: usize,
+    /// Spent segments that are kept for reuse.
+    pub max_spare_segments: usize,
+    /// Appends of data are refused while less than this share of the disk is free.
+    pub low_space_percent: u64,
+    /// Appends of data are refused while fewer bytes than this are free.
+    pub low_space_bytes: u64,
+    /// After a refusal, appends are taken again from this free share on.
+    pub resume_percent: u64,
+    /// Names the process in the headers of the segments it makes.
+    pub instance: [u8; 16],
+}
+
+impl Default for LogOptions {
+    /// The defaults of the reliability design (sections 6 and 11).
+    fn default() -> Self {
+        Self {
+            first_segment_bytes: 1 << 20,
+            max_segment_bytes: 64 << 20,
+            max_group_bytes: 4 << 20,
+            max_queued_bytes: 16 << 20,
+            cache_bytes: 8 << 20,
+            max_spare_segments: 2,
+            low_space_percent: 10,
+            low_space_bytes: 1 << 30,
+            resume_percent: 15,
+            instance: [0; 16],
+        }
+    }
+}

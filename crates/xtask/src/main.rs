@@ -1,1 +1,48 @@
-fn main() {}
+//! The project's own commands: `cargo xtask test`, `cargo xtask licenses`.
+//!
+//! One file per command; `cache`, `services` and `process` are what they share. Nothing here is
+//! shipped.
+
+mod cache;
+mod licenses;
+mod prerequisites;
+mod process;
+mod services;
+mod spdx;
+mod test;
+
+#[cfg(test)]
+mod house;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test [--only NAME]...   runs the tests; NAME is `unit` (cargo test), `e2e`, or one end-to-end
+                          suite (see `cargo xtask test --list`)
+  licenses                checks every dependency's licence, and that none brings a second TLS
+
+What these install goes to $HYDRANT_CACHE, by default $XDG_CACHE_HOME/hydrant or ~/.cache/hydrant.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", arguments.as_slice()),
+    };
+    let done = match command {
+        "test" => test::run(rest),
+        "licenses" if rest.is_empty() => licenses::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

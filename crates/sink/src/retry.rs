@@ -1,0 +1,94 @@
+//! The one retry layer: pauses between attempts at one thing, without an end. Takes what failed
+//! and why; counts it, warns at a bounded rate, and waits by the clock that was handed in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hydrant_core::backoff::Backoff;
+use hydrant_core::clock::Clock;
+use hydrant_core::rng::Rng;
+use tracing::warn;
+
+use crate::status::{Class, Status};
+
+/// Least pause after a failure that a person must mend: no use in asking sooner.
+const SLOW: Duration = Duration::from_secs(15);
+/// Least time between two warnings of one sink.
+const WARN_EVERY: Duration = Duration::from_secs(30);
+
+/// What all attempts of one sink share.
+#[derive(Clone)]
+pub(crate) struct Retry(Arc<Shared>);
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    status: Status,
+    /// When the next warning is due, in milliseconds of the monotonic clock.
+    warn_from_ms: AtomicU64,
+}
+
+/// Why an attempt failed, where another follows.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// What kind of failure.
+    pub(crate) class: Class,
+    /// The least pause that the other side asked for.
+    pub(crate) after: Option<Duration>,
+    /// What happened, for a person.
+    pub(crate) text: String,
+}
+
+impl Retry {
+    pub(crate) fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+        let status = Status::default();
+        Self(Arc::new(Shared {
+            clock,
+            rng,
+            status,
+            warn_from_ms: AtomicU64::new(0),
+        }))
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn status(&self) -> &Status {
+        &self.0.status
+    }
+
+    /// Counts a failed attempt at `what` and waits before the next one. Dropping it cancels.
+    pub(crate) async fn pause(
+        &self,
+        backoff: &mut Backoff,
+        what: &str,
+        place: &str,
+        fault: &Fault,
+    ) {
+        let shared = &self.0;
+        shared.status.failed(fault.class, &fault.text);
+        let slow = matches!(fault.class, Class::Auth | Class::Missing).then_some(SLOW);
+        let pause = backoff.next(&*shared.rng, slow.max(fault.after));
+        if self.warn_is_due() {
+            let retries = shared.status.snapshot().retries;
+            warn!(place, what, retries, error = %fault.text, ?pause, "the destination does not take it, trying again");
+        }
+        shared.clock.sleep(pause).await;
+    }
+
+    fn warn_is_due(&self) -> bool {
+        let as_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = as_ms(self.0.clock.monotonic());
+        let from_ms = self.0.warn_from_ms.load(Ordering::Relaxed);
+        let next_ms = now_ms.saturating_add(as_ms(WARN_EVERY));
+        let order = Ordering::Relaxed;
+        now_ms >= from_ms
+            && self
+                .0
+                .warn_from_ms
+                .compare_exchange(from_ms, next_ms, order, order)
+                .is_ok()
+    }
+}

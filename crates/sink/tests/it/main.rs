@@ -1,0 +1,8 @@
+//! The sinks from outside: files in a temporary folder, objects in a real S3 server.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+mod directory;
+
+mod stdout;

@@ -15,7 +15,7 @@ use crate::{prerequisites, process};
 /// The end-to-end suites, `tests/e2e/NAME.py`, with the seconds each may take: several times what
 /// it needs on two idle cores.
 const SUITES: [(&str, u64); 6] = [
-    ("readers", 60),
+    ("reading", 60),
     ("check", 60),
     ("demo", 180),
     ("redo", 180),

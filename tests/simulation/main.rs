@@ -5,5 +5,3 @@
 mod model;
 
 mod two_workers;
-
-mod rendering;

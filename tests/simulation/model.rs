@@ -33,7 +33,11 @@ impl Versions for SimVersions {
     }
 
     fn load(&self, version: Digest) -> BoxFuture<'_, Result<Arc<Plan>, String>> {
-        let plan = self.plans.get(&version).cloned().ok_or_else(|| "unknown".to_owned());
+        let plan = self
+            .plans
+            .get(&version)
+            .cloned()
+            .ok_or_else(|| "unknown".to_owned());
         Box::pin(async move { plan })
     }
 }
@@ -90,7 +94,10 @@ impl Model {
     }
 
     pub(crate) fn transform(&self, variant: &'static str) -> SimTransform {
-        SimTransform { variant, partitions: self.partitions }
+        SimTransform {
+            variant,
+            partitions: self.partitions,
+        }
     }
 
     fn plan(&self, variant: &'static str) -> Arc<Plan> {
@@ -107,8 +114,11 @@ impl Model {
     }
 
     pub(crate) fn context(&self, variant: &'static str) -> LaneContext {
-        let plans: BTreeMap<_, _> =
-            VARIANTS.iter().map(|v| self.plan(v)).map(|plan| (plan.version, plan)).collect();
+        let plans: BTreeMap<_, _> = VARIANTS
+            .iter()
+            .map(|v| self.plan(v))
+            .map(|plan| (plan.version, plan))
+            .collect();
         let current = Digest::of(variant.as_bytes());
         // Small enough that pressure seals ranges now and then.
         let budget = Budget::new(usize::try_from(self.world.rng.between(600, 5000)).unwrap());
@@ -166,16 +176,29 @@ impl Model {
         for i in 0..self.records.len() {
             let record = self.records.data(i);
             let made = VARIANTS.map(|variant| self.expected(variant, record));
-            let found: Vec<_> = made.iter().flatten().filter_map(|line| lines.remove_entry(line)).collect();
+            let found: Vec<_> = made
+                .iter()
+                .flatten()
+                .filter_map(|line| lines.remove_entry(line))
+                .collect();
             let as_one = |expected: &Vec<String>| {
                 found.len() == expected.len()
-                    && found.iter().all(|(line, n)| *n == 1 && expected.contains(line))
+                    && found
+                        .iter()
+                        .all(|(line, n)| *n == 1 && expected.contains(line))
             };
             if !made.iter().any(as_one) {
-                wrong.push(format!("{} became {found:?}", String::from_utf8_lossy(record)));
+                wrong.push(format!(
+                    "{} became {found:?}",
+                    String::from_utf8_lossy(record)
+                ));
             }
         }
-        wrong.extend(lines.keys().map(|line| format!("{line} was never expected")));
+        wrong.extend(
+            lines
+                .keys()
+                .map(|line| format!("{line} was never expected")),
+        );
         if !self.is_done() {
             wrong.push("the lane did not come to its end".into());
         }
@@ -195,7 +218,12 @@ impl Model {
 /// The number in a line such as `A:r17#2`.
 fn number_of(line: &str) -> u64 {
     let digits = line.split('r').nth(1).unwrap_or_default();
-    digits.split('#').next().unwrap_or_default().parse().unwrap_or(u64::MAX)
+    digits
+        .split('#')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .unwrap_or(u64::MAX)
 }
 
 /// Records that arrive over some seconds; now and then several share a sequence number, as those
@@ -213,7 +241,12 @@ fn records(world: &World) -> Records {
         }
         let padding = "x".repeat(usize::try_from(world.rng.below(12)).unwrap());
         let text = format!("r{i}#{padding}");
-        builder.push(Position::from_u64(sequence).with_sub(sub), at, b"key", text.as_bytes());
+        builder.push(
+            Position::from_u64(sequence).with_sub(sub),
+            at,
+            b"key",
+            text.as_bytes(),
+        );
     }
     builder.build()
 }

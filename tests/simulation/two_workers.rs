@@ -49,10 +49,10 @@ fn run(seed: u64, fault: Fault) -> (Vec<String>, u64, u64) {
     };
     let mut model = Model::new(seed, hooks);
     model.sink.adopt = fault == Fault::Adopt;
-    model.faults(15);
+    model.faults(20);
     let rng = model.world.rng.clone();
     let (mut workers, mut crashes, mut steals) = (Vec::new(), 0, 0);
-    for _ in 0..rng.between(6, 14) {
+    for _ in 0..rng.between(8, 16) {
         if rng.chance(50) {
             for worker in workers.drain(..) {
                 crashes += u64::from(model.world.kill(worker));
@@ -67,7 +67,16 @@ fn run(seed: u64, fault: Fault) -> (Vec<String>, u64, u64) {
     }
     model.faults(0);
     workers.push(model.start_worker("B"));
-    model.world.run_until(model.world.monotonic() + Duration::from_mins(2));
+    let end = model.world.monotonic() + Duration::from_secs(40);
+    while !model.is_done() && model.world.monotonic() < end {
+        model
+            .world
+            .run_until(model.world.monotonic() + Duration::from_secs(1));
+    }
+    // Puts that were given up and land late.
+    model
+        .world
+        .run_until(model.world.monotonic() + Duration::from_secs(4));
     (model.violations(), crashes, steals)
 }
 

@@ -27,7 +27,9 @@ impl Backoff {
     /// The next pause; `after` is what the server asked for, honoured up to [`RETRY_AFTER_CAP`].
     pub fn next(&mut self, rng: &dyn Rng, after: Option<Duration>) -> Duration {
         let base = u64::try_from(BASE.as_millis()).unwrap_or(u64::MAX);
-        let high = u64::try_from(self.previous.as_millis()).unwrap_or(u64::MAX).saturating_mul(3);
+        let high = u64::try_from(self.previous.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(3);
         let pause = Duration::from_millis(base + rng.below(high.saturating_sub(base) + 1)).min(CAP);
         self.previous = pause;
         after.map_or(pause, |asked| pause.max(asked.min(RETRY_AFTER_CAP)))
@@ -63,7 +65,13 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next(&rng, None) <= BASE * 3);
-        assert_eq!(backoff.next(&rng, Some(Duration::from_secs(100))), Duration::from_secs(100));
-        assert_eq!(backoff.next(&rng, Some(Duration::from_secs(9999))), RETRY_AFTER_CAP);
+        assert_eq!(
+            backoff.next(&rng, Some(Duration::from_secs(100))),
+            Duration::from_secs(100)
+        );
+        assert_eq!(
+            backoff.next(&rng, Some(Duration::from_secs(9999))),
+            RETRY_AFTER_CAP
+        );
     }
 }

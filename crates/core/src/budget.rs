@@ -1,6 +1,7 @@
 //! One pool of bytes for the whole process: taken before bytes are read, given back when they are
 //! freed. Waiters are served in turn. While someone waits, the account that could free the most by
-//! sealing its open range is asked to.
+//! sealing its open range is asked to. One account at a time, which must finish a range whose cut is
+//! fixed, may take more than there is: else such ranges could wait for each other for ever.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +19,17 @@ struct Inner {
 struct Pool {
     capacity: usize,
     used: usize,
-    waiters: VecDeque<(usize, oneshot::Sender<()>)>,
+    waiters: VecDeque<Waiter>,
     accounts: BTreeMap<u64, AccountEntry>,
+    /// The account that may take more than there is.
+    overdraft: Option<u64>,
     next_account: u64,
+}
+
+struct Waiter {
+    bytes: usize,
+    account: u64,
+    turn: oneshot::Sender<()>,
 }
 
 struct AccountEntry {
@@ -29,6 +38,8 @@ struct AccountEntry {
     sealable: usize,
     pressure: Arc<Notify>,
     asked: bool,
+    /// It works on a range that it cannot seal earlier.
+    must_finish: bool,
 }
 
 impl Budget {
@@ -39,9 +50,12 @@ impl Budget {
             used: 0,
             waiters: VecDeque::new(),
             accounts: BTreeMap::new(),
+            overdraft: None,
             next_account: 0,
         };
-        Self(Arc::new(Inner { pool: Mutex::new(pool) }))
+        Self(Arc::new(Inner {
+            pool: Mutex::new(pool),
+        }))
     }
 
     /// Opens an account: who holds bytes, for the metrics and for choosing whose range to seal.
@@ -56,9 +70,14 @@ impl Budget {
             sealable: 0,
             pressure: pressure.clone(),
             asked: false,
+            must_finish: false,
         };
         pool.accounts.insert(id, entry);
-        Account(Arc::new(AccountHandle { budget: self.clone(), id, pressure }))
+        Account(Arc::new(AccountHandle {
+            budget: self.clone(),
+            id,
+            pressure,
+        }))
     }
 
     /// Bytes in use.
@@ -97,17 +116,43 @@ impl Pool {
         self.used == 0 || self.used + bytes <= self.capacity
     }
 
+    /// Whether this account may take more than there is; the first that needs it gets the right.
+    fn overdraws(&mut self, account: u64) -> bool {
+        let must_finish = self
+            .accounts
+            .get(&account)
+            .is_some_and(|entry| entry.must_finish);
+        must_finish && *self.overdraft.get_or_insert(account) == account
+    }
+
     fn serve(&mut self) {
-        while let Some((bytes, _)) = self.waiters.front() {
-            if !self.fits(*bytes) {
-                self.press();
-                return;
+        while let Some(first) = self.waiters.front() {
+            if !self.fits(first.bytes) {
+                break;
             }
-            let Some((bytes, waiter)) = self.waiters.pop_front() else { return };
+            self.grant(0);
+        }
+        while let Some(index) = self.next_overdrawing() {
+            self.grant(index);
+        }
+        if !self.waiters.is_empty() {
+            self.press();
+        }
+    }
+
+    fn next_overdrawing(&mut self) -> Option<usize> {
+        let accounts: Vec<u64> = self.waiters.iter().map(|waiter| waiter.account).collect();
+        accounts
+            .into_iter()
+            .position(|account| self.overdraws(account))
+    }
+
+    fn grant(&mut self, index: usize) {
+        if let Some(waiter) = self.waiters.remove(index)
             // A waiter that was cancelled gives its turn to the next.
-            if waiter.send(()).is_ok() {
-                self.used += bytes;
-            }
+            && waiter.turn.send(()).is_ok()
+        {
+            self.used += waiter.bytes;
         }
     }
 
@@ -116,7 +161,10 @@ impl Pool {
         if self.accounts.values().any(|entry| entry.asked) {
             return;
         }
-        if let Some(fullest) = self.accounts.values_mut().max_by_key(|entry| entry.sealable)
+        if let Some(fullest) = self
+            .accounts
+            .values_mut()
+            .max_by_key(|entry| entry.sealable)
             && fullest.sealable > 0
         {
             fullest.asked = true;
@@ -133,7 +181,12 @@ struct AccountHandle {
 
 impl Drop for AccountHandle {
     fn drop(&mut self) {
-        self.budget.pool().accounts.remove(&self.id);
+        let mut pool = self.budget.pool();
+        pool.accounts.remove(&self.id);
+        if pool.overdraft == Some(self.id) {
+            pool.overdraft = None;
+            pool.serve();
+        }
     }
 }
 
@@ -146,19 +199,27 @@ impl Account {
     pub async fn take(&self, bytes: usize) -> Permit {
         let waiting = {
             let mut pool = self.0.budget.pool();
-            if pool.waiters.is_empty() && pool.fits(bytes) {
+            if (pool.waiters.is_empty() && pool.fits(bytes)) || pool.overdraws(self.0.id) {
                 pool.used += bytes;
                 None
             } else {
                 let (turn, served) = oneshot::channel();
-                pool.waiters.push_back((bytes, turn));
+                pool.waiters.push_back(Waiter {
+                    bytes,
+                    account: self.0.id,
+                    turn,
+                });
                 pool.press();
                 Some(served)
             }
         };
         if let Some(served) = waiting {
             // The guard gives bytes back that were granted just before the future was dropped.
-            let mut granted = Granted { budget: self.0.budget.clone(), bytes, served: Some(served) };
+            let mut granted = Granted {
+                budget: self.0.budget.clone(),
+                bytes,
+                served: Some(served),
+            };
             if let Some(served) = &mut granted.served {
                 // The pool keeps its waiters as long as it lives, and this account keeps the pool.
                 drop(served.await);
@@ -189,6 +250,19 @@ impl Account {
         self.hold(bytes)
     }
 
+    /// Says whether a range is worked on that cannot be sealed early, because its cut is fixed.
+    /// Meanwhile, if it is this account's turn, it may take more bytes than there are.
+    pub fn set_must_finish(&self, must_finish: bool) {
+        let mut pool = self.0.budget.pool();
+        if let Some(entry) = pool.accounts.get_mut(&self.0.id) {
+            entry.must_finish = must_finish;
+        }
+        if !must_finish && pool.overdraft == Some(self.0.id) {
+            pool.overdraft = None;
+        }
+        pool.serve();
+    }
+
     /// Says how many bytes sealing the open range would free.
     pub fn set_sealable(&self, bytes: usize) {
         let mut pool = self.0.budget.pool();
@@ -210,7 +284,12 @@ impl Account {
 
     /// Bytes that this account holds.
     pub fn held(&self) -> usize {
-        self.0.budget.pool().accounts.get(&self.0.id).map_or(0, |entry| entry.held)
+        self.0
+            .budget
+            .pool()
+            .accounts
+            .get(&self.0.id)
+            .map_or(0, |entry| entry.held)
     }
 
     fn hold(&self, bytes: usize) -> Permit {
@@ -219,7 +298,10 @@ impl Account {
             entry.held += bytes;
         }
         drop(pool);
-        Permit { account: self.clone(), bytes }
+        Permit {
+            account: self.clone(),
+            bytes,
+        }
     }
 }
 
@@ -297,10 +379,17 @@ mod tests {
         let mut large = pin!(account.take(90));
         let mut small = pin!(account.take(10));
         assert!(poll(large.as_mut()).is_pending());
-        assert!(poll(small.as_mut()).is_pending(), "the small one does not pass the large one");
+        assert!(
+            poll(small.as_mut()).is_pending(),
+            "the small one does not pass the large one"
+        );
         drop(first);
-        let Poll::Ready(large) = poll(large.as_mut()) else { panic!("served first") };
-        let Poll::Ready(small) = poll(small.as_mut()) else { panic!("served second") };
+        let Poll::Ready(large) = poll(large.as_mut()) else {
+            panic!("served first")
+        };
+        let Poll::Ready(small) = poll(small.as_mut()) else {
+            panic!("served second")
+        };
         assert_eq!((budget.used(), account.held()), (100, 100));
         drop((large, small));
         assert_eq!((budget.used(), budget.waiting()), (0, 0));
@@ -327,6 +416,30 @@ mod tests {
         let account = budget.account("lane");
         assert!(account.try_take(50).is_some());
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn of_ranges_that_must_finish_one_at_a_time_overdraws() {
+        let budget = Budget::new(100);
+        let (one, two) = (budget.account("one"), budget.account("two"));
+        let (held_one, held_two) = (one.take_now(50), two.take_now(50));
+        one.set_must_finish(true);
+        two.set_must_finish(true);
+        let Poll::Ready(more) = poll(pin!(one.take(40))) else {
+            panic!("the first may")
+        };
+        let mut second = pin!(two.take(40));
+        assert!(
+            poll(second.as_mut()).is_pending(),
+            "the second waits for the first"
+        );
+        drop((held_one, more));
+        assert!(poll(second.as_mut()).is_ready(), "what came back is enough");
+        let mut again = Box::pin(two.take(60));
+        assert!(poll(again.as_mut()).is_pending());
+        one.set_must_finish(false);
+        assert!(poll(again.as_mut()).is_ready(), "the right passes on");
+        drop(held_two);
     }
 
     #[test]

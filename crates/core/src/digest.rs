@@ -38,10 +38,12 @@ impl Digest {
     /// 64 hex digits.
     pub fn to_hex(&self) -> String {
         use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a string takes all");
-            text
-        })
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut text, byte| {
+                write!(text, "{byte:02x}").expect("a string takes all");
+                text
+            })
     }
 
     /// The first 16 bytes in the form of a UUID (8-4-4-4-12 hex digits).

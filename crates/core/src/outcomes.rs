@@ -78,7 +78,9 @@ impl Outcomes {
     /// # Panics
     /// Where `index` is not below `len()`.
     pub fn data(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        let start = index
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
         &self.data[start..self.ends[index] as usize]
     }
 
@@ -95,7 +97,9 @@ impl Outcomes {
     /// # Panics
     /// Where `index` is not below `len()`.
     pub fn partition_keys(&self, index: usize) -> &[(String, String)] {
-        self.partition_keys.as_ref().map_or(&[], |keys| &keys[index])
+        self.partition_keys
+            .as_ref()
+            .map_or(&[], |keys| &keys[index])
     }
 
     /// Whether any output has partition keys.
@@ -114,7 +118,10 @@ pub struct OutcomesBuilder {
 impl OutcomesBuilder {
     /// With room for so many outputs and bytes.
     pub fn with_capacity(outputs: usize, bytes: usize) -> Self {
-        let mut builder = Self { data: BytesMut::with_capacity(bytes), ..Self::default() };
+        let mut builder = Self {
+            data: BytesMut::with_capacity(bytes),
+            ..Self::default()
+        };
         builder.outcomes.ends.reserve(outputs);
         builder.outcomes.records.reserve(outputs);
         builder
@@ -126,7 +133,8 @@ impl OutcomesBuilder {
     /// Where the arena would pass 4 GiB, which the output limit of a call prevents.
     pub fn output(&mut self, record: u32, data: &[u8], keys: &[(String, String)]) {
         self.data.put_slice(data);
-        let end = u32::try_from(self.data.len()).expect("outputs of a micro-batch stay below 4 GiB");
+        let end =
+            u32::try_from(self.data.len()).expect("outputs of a micro-batch stay below 4 GiB");
         let outcomes = &mut self.outcomes;
         if !keys.is_empty() && outcomes.partition_keys.is_none() {
             outcomes.partition_keys = Some(vec![PartitionKeys::new(); outcomes.ends.len()]);
@@ -177,9 +185,18 @@ mod tests {
         builder.output(2, b"bb", &[("user".into(), "x".into())]);
         builder.output(2, b"", &[]);
         let outcomes = builder.build();
-        assert_eq!((outcomes.len(), outcomes.data_bytes(), outcomes.dropped), (3, 3, 1));
-        assert_eq!((outcomes.data(0), outcomes.data(1), outcomes.data(2)), (&b"a"[..], &b"bb"[..], &b""[..]));
-        assert_eq!((outcomes.record(0), outcomes.record(1), outcomes.record(2)), (0, 2, 2));
+        assert_eq!(
+            (outcomes.len(), outcomes.data_bytes(), outcomes.dropped),
+            (3, 3, 1)
+        );
+        assert_eq!(
+            (outcomes.data(0), outcomes.data(1), outcomes.data(2)),
+            (&b"a"[..], &b"bb"[..], &b""[..])
+        );
+        assert_eq!(
+            (outcomes.record(0), outcomes.record(1), outcomes.record(2)),
+            (0, 2, 2)
+        );
         assert!(outcomes.partition_keys(0).is_empty() && outcomes.partition_keys(2).is_empty());
         assert_eq!(outcomes.partition_keys(1)[0].1, "x");
     }

@@ -107,7 +107,9 @@ impl Position {
     pub fn to_decimal(&self) -> String {
         let mut limbs = [0_u64; 6];
         for (limb, bytes) in limbs.iter_mut().zip(self.0[..SEQUENCE_BYTES].chunks(4)) {
-            *limb = bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            *limb = bytes
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         }
         let mut digits = Vec::new();
         while limbs.iter().any(|limb| *limb != 0) {
@@ -203,6 +205,9 @@ mod tests {
         }
         assert_eq!(step, Position::from_u64(5).advance(stride, 3));
         assert!(far > step);
-        assert_eq!(Position::from_u64(7).with_sub(3).advance(1, 2), Position::from_u64(9).with_sub(3));
+        assert_eq!(
+            Position::from_u64(7).with_sub(3).advance(1, 2),
+            Position::from_u64(9).with_sub(3)
+        );
     }
 }

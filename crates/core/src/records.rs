@@ -144,12 +144,14 @@ impl Records {
     /// # Panics
     /// Where `index` is not below `len()`.
     pub fn data_shared(&self, index: usize) -> Bytes {
-        self.data.slice(offset(&self.data_offsets, index)..offset(&self.data_offsets, index + 1))
+        self.data
+            .slice(offset(&self.data_offsets, index)..offset(&self.data_offsets, index + 1))
     }
 
     /// All record data of this view, one after the other without separator.
     pub fn contiguous(&self) -> Bytes {
-        self.data.slice(offset(&self.data_offsets, 0)..offset(&self.data_offsets, self.count))
+        self.data
+            .slice(offset(&self.data_offsets, 0)..offset(&self.data_offsets, self.count))
     }
 
     /// The length of record `index`'s data in bytes.
@@ -180,7 +182,11 @@ impl Records {
     /// # Panics
     /// Where `index` is not below `len()`.
     pub fn position(&self, index: usize) -> Position {
-        assert!(index < self.count, "record {index} of a block of {}", self.count);
+        assert!(
+            index < self.count,
+            "record {index} of a block of {}",
+            self.count
+        );
         match &self.positions {
             Positions::Run { first, stride } => first.advance(*stride, index as u64),
             Positions::Each(each, from) => each[from + index],
@@ -198,11 +204,16 @@ impl Records {
     /// Where `from <= to <= len()` does not hold.
     #[must_use]
     pub fn slice(&self, from: usize, to: usize) -> Self {
-        assert!(from <= to && to <= self.count, "slice {from}..{to} of {}", self.count);
+        assert!(
+            from <= to && to <= self.count,
+            "slice {from}..{to} of {}",
+            self.count
+        );
         let positions = match &self.positions {
-            Positions::Run { first, stride } => {
-                Positions::Run { first: first.advance(*stride, from as u64), stride: *stride }
-            }
+            Positions::Run { first, stride } => Positions::Run {
+                first: first.advance(*stride, from as u64),
+                stride: *stride,
+            },
             Positions::Each(each, start) => Positions::Each(each.clone(), start + from),
         };
         Self {
@@ -222,7 +233,11 @@ impl Records {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low.midpoint(high);
-            if self.position(middle) > position { high = middle } else { low = middle + 1 }
+            if self.position(middle) > position {
+                high = middle
+            } else {
+                low = middle + 1
+            }
         }
         low
     }
@@ -310,7 +325,11 @@ impl RecordsBuilder {
     /// # Panics
     /// Where a record was pushed without a position.
     pub fn build(self) -> Records {
-        assert_eq!(self.positions.len(), self.len(), "each record has a position");
+        assert_eq!(
+            self.positions.len(),
+            self.len(),
+            "each record has a position"
+        );
         let positions = Positions::Each(self.positions.clone().into(), 0);
         self.build_at(positions)
     }
@@ -343,7 +362,12 @@ pub fn join(blocks: &[Records]) -> Records {
     let mut builder = RecordsBuilder::with_capacity(count, bytes);
     for block in blocks {
         for i in 0..block.len() {
-            builder.push(block.position(i), block.arrival_ms(i), block.key(i), block.data(i));
+            builder.push(
+                block.position(i),
+                block.arrival_ms(i),
+                block.key(i),
+                block.data(i),
+            );
         }
     }
     builder.build()
@@ -358,7 +382,12 @@ mod tests {
         let mut builder = RecordsBuilder::default();
         for i in 0..5_u64 {
             let data = "x".repeat(usize::try_from(i).unwrap_or(0));
-            builder.push(Position::from_u64(10 + i), 1000 + i, format!("k{i}").as_bytes(), data.as_bytes());
+            builder.push(
+                Position::from_u64(10 + i),
+                1000 + i,
+                format!("k{i}").as_bytes(),
+                data.as_bytes(),
+            );
         }
         builder.build()
     }
@@ -392,7 +421,10 @@ mod tests {
     #[test]
     fn columns_that_contradict_each_other_are_refused() {
         let whole = block();
-        let run = || Positions::Run { first: Position::START, stride: 1 };
+        let run = || Positions::Run {
+            first: Position::START,
+            stride: 1,
+        };
         assert!(Records::from_columns(5, whole.columns(), run()).is_some());
         assert!(Records::from_columns(4, whole.columns(), run()).is_none());
         let mut short = whole.columns();

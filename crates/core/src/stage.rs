@@ -83,7 +83,8 @@ pub trait Source: Send + Sync {
 
     /// Reads records after `after`: at least one if there is any, up to about `max_bytes` of data,
     /// never a part of an aggregate. Waits up to `wait` for the first. Takes the bytes from
-    /// `account` before it takes them from outside, and holds none while it waits for records.
+    /// `account` before it takes them from outside, and holds none while it waits, be it for
+    /// records or for more bytes: what it has must get through first.
     /// Cancel safe: the position is the caller's.
     fn read<'a>(
         &'a self,

@@ -26,7 +26,12 @@ pub struct LaneState {
 impl LaneState {
     /// A lane that starts after `position`.
     pub fn starting_after(position: Position) -> Self {
-        Self { position, generation: 1, intent: None, ended: false }
+        Self {
+            position,
+            generation: 1,
+            intent: None,
+            ended: false,
+        }
     }
 }
 

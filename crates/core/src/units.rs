@@ -46,12 +46,18 @@ impl FromStr for ByteSize {
         let factor = match SIZE_UNITS.iter().find(|(name, _)| *name == unit) {
             Some((_, factor)) => *factor,
             None if unit.is_empty() => 1,
-            None => return Err(format!("`{text}` is not a size: use a unit such as KiB, MiB or GiB")),
+            None => {
+                return Err(format!(
+                    "`{text}` is not a size: use a unit such as KiB, MiB or GiB"
+                ));
+            }
         };
         whole(number)
             .and_then(|n| n.checked_mul(factor))
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is not a size: write a whole number and a unit, as in 5MiB"))
+            .ok_or_else(|| {
+                format!("`{text}` is not a size: write a whole number and a unit, as in 5MiB")
+            })
     }
 }
 
@@ -79,17 +85,25 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         "d" => 86_400_000,
         "" if number == "0" => 1,
-        _ => return Err(format!("`{text}` is not a time: use a unit such as ms, s, m, h or d")),
+        _ => {
+            return Err(format!(
+                "`{text}` is not a time: use a unit such as ms, s, m, h or d"
+            ));
+        }
     };
     whole(number)
         .and_then(|n| n.checked_mul(millis))
         .map(Duration::from_millis)
-        .ok_or_else(|| format!("`{text}` is not a time: write a whole number and a unit, as in 60s"))
+        .ok_or_else(|| {
+            format!("`{text}` is not a time: write a whole number and a unit, as in 60s")
+        })
 }
 
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '_')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim())
 }
@@ -106,13 +120,27 @@ mod tests {
 
     #[test]
     fn sizes_and_times_as_people_write_them() {
-        for (text, bytes) in [("5MiB", 5 << 20), ("64 KiB", 64 << 10), ("1_000", 1000), ("2GB", 2_000_000_000)] {
+        for (text, bytes) in [
+            ("5MiB", 5 << 20),
+            ("64 KiB", 64 << 10),
+            ("1_000", 1000),
+            ("2GB", 2_000_000_000),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
         assert_eq!(ByteSize::mib(64).to_string(), "64MiB");
         assert_eq!(ByteSize(1025).to_string(), "1025B");
-        for (text, ms) in [("60s", 60_000), ("250ms", 250), ("24h", 86_400_000), ("0", 0)] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        for (text, ms) in [
+            ("60s", 60_000),
+            ("250ms", 250),
+            ("24h", 86_400_000),
+            ("0", 0),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
         }
     }
 

@@ -32,7 +32,12 @@ pub(crate) struct Batcher {
 
 impl Batcher {
     pub(crate) fn new(limits: MicroBatch) -> Self {
-        Self { limits, blocks: VecDeque::new(), records: 0, bytes: 0 }
+        Self {
+            limits,
+            blocks: VecDeque::new(),
+            records: 0,
+            bytes: 0,
+        }
     }
 
     pub(crate) fn push(&mut self, block: Block) {
@@ -41,7 +46,8 @@ impl Batcher {
         }
         self.records += block.records.len();
         self.bytes += block.records.data_bytes();
-        self.blocks.push_back((block.records, Arc::new(block.permit)));
+        self.blocks
+            .push_back((block.records, Arc::new(block.permit)));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -95,7 +101,8 @@ impl Batcher {
             permits.push(permit.clone());
             parts.push(block.slice(0, here));
             if here < block.len() {
-                self.blocks.push_front((block.slice(here, block.len()), permit));
+                self.blocks
+                    .push_front((block.slice(here, block.len()), permit));
             }
             left -= here;
         }
@@ -107,7 +114,11 @@ impl Batcher {
             // A source never ends a block inside an aggregate.
             _ => true,
         };
-        Batch { records, permits, cuttable }
+        Batch {
+            records,
+            permits,
+            cuttable,
+        }
     }
 
     fn next_position(&self) -> Option<Position> {
@@ -124,7 +135,10 @@ mod tests {
     use super::Batcher;
     use crate::plan::MicroBatch;
 
-    const LIMITS: MicroBatch = MicroBatch { records: 4, bytes: 10 };
+    const LIMITS: MicroBatch = MicroBatch {
+        records: 4,
+        bytes: 10,
+    };
 
     fn records(sizes: &[usize]) -> Records {
         let mut builder = RecordsBuilder::default();
@@ -141,7 +155,10 @@ mod tests {
         while at < all.len() {
             let end = (at + step).min(all.len());
             let permit = account.take_now(1);
-            batcher.push(Block { records: all.slice(at, end), permit });
+            batcher.push(Block {
+                records: all.slice(at, end),
+                permit,
+            });
             at = end;
             while let Some(batch) = batcher.next_full() {
                 found.push(batch.records.len());
@@ -168,7 +185,10 @@ mod tests {
         }
         let account = Budget::new(100).account("test");
         let mut batcher = Batcher::new(LIMITS);
-        batcher.push(Block { records: builder.build(), permit: account.take_now(6) });
+        batcher.push(Block {
+            records: builder.build(),
+            permit: account.take_now(6),
+        });
         assert!(!batcher.next_full().expect("four").cuttable);
         assert!(batcher.next_full().is_none());
         assert!(batcher.rest().expect("two").cuttable);

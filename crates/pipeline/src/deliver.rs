@@ -53,18 +53,38 @@ pub(crate) struct Delivered {
     pub(crate) totals: Totals,
 }
 
-pub(crate) async fn deliver(delivery: Delivery, range: SealedRange) -> Result<Delivered, LaneError> {
-    let Delivery { key, source, status, hooks, mut store, position, intended } = delivery;
+pub(crate) async fn deliver(
+    delivery: Delivery,
+    range: SealedRange,
+) -> Result<Delivered, LaneError> {
+    let Delivery {
+        key,
+        source,
+        status,
+        hooks,
+        mut store,
+        position,
+        intended,
+    } = delivery;
     status.attempted();
     let mut totals = range.totals;
     let cut = range.intent.cut;
     if !totals.is_balanced() {
-        return Err(LaneError::Invariant(format!("a range's counts do not add up: {totals:?}")));
+        return Err(LaneError::Invariant(format!(
+            "a range's counts do not add up: {totals:?}"
+        )));
     }
     let generation = range.intent.generation;
     if range.has_objects() && !intended && !hooks.skip_intent() {
         let intent = Some(range.intent.encode()?);
-        store.store(LaneState { position, generation, intent, ended: false }).await?;
+        store
+            .store(LaneState {
+                position,
+                generation,
+                intent,
+                ended: false,
+            })
+            .await?;
     }
     hooks.reached("after-intent");
     let data_objects = usize::try_from(totals.objects).unwrap_or(usize::MAX);
@@ -84,7 +104,14 @@ pub(crate) async fn deliver(delivery: Delivery, range: SealedRange) -> Result<De
         done?;
     }
     hooks.reached("after-objects");
-    store.store(LaneState { position: cut, generation, intent: None, ended: false }).await?;
+    store
+        .store(LaneState {
+            position: cut,
+            generation,
+            intent: None,
+            ended: false,
+        })
+        .await?;
     hooks.reached("after-commit");
     source.committed(&key.lane, cut);
     status.committed(&totals);

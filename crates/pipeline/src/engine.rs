@@ -51,7 +51,11 @@ pub(crate) enum Ended {
 
 /// What comes out of rendering, in order.
 enum Item {
-    Rendered { rendered: Rendered, cuttable: bool, slot: Arc<OwnedSemaphorePermit> },
+    Rendered {
+        rendered: Rendered,
+        cuttable: bool,
+        slot: Arc<OwnedSemaphorePermit>,
+    },
     /// The open range ends here.
     Seal(SealReason),
 }
@@ -108,13 +112,19 @@ pub(crate) async fn run(
 ) -> Result<(Ended, Box<dyn LaneStore>), LaneError> {
     let lane = context.key.lane.as_str();
     context.status.lane_started(lane);
+    context
+        .account
+        .set_must_finish(matches!(mode, Mode::Redo { .. }));
     let mut engine = Engine::new(context, mode, store)?;
     let ended = engine.run(stop).await;
+    context.account.set_must_finish(false);
     context.status.lane_stopped(lane);
     let store = engine.store.take();
     match (ended?, store) {
         (ended, Some(store)) => Ok((ended, store)),
-        (_, None) => Err(LaneError::Invariant("a delivery kept the lane's store".into())),
+        (_, None) => Err(LaneError::Invariant(
+            "a delivery kept the lane's store".into(),
+        )),
     }
 }
 
@@ -125,7 +135,9 @@ impl<'a> Engine<'a> {
         store: Box<dyn LaneStore>,
     ) -> Result<Self, LaneError> {
         let Some(state) = store.current() else {
-            return Err(LaneError::Invariant("a lane is run without a start position".into()));
+            return Err(LaneError::Invariant(
+                "a lane is run without a start position".into(),
+            ));
         };
         let (plan, redo) = match mode {
             Mode::Open { plan } => (plan, None),
@@ -134,10 +146,15 @@ impl<'a> Engine<'a> {
         // One being rendered per core, one waiting for it, and one that the encoder works on.
         let slots = 2 * context.offload.width() + 1;
         let committed = state.position;
-        let generation = redo.as_ref().map_or(state.generation, |intent| intent.generation);
+        let generation = redo
+            .as_ref()
+            .map_or(state.generation, |intent| intent.generation);
         Ok(Self {
             context,
-            hints: Hints { size_bytes: plan.size_hint_bytes, interval: context.interval },
+            hints: Hints {
+                size_bytes: plan.size_hint_bytes,
+                interval: context.interval,
+            },
             batcher: Batcher::new(plan.micro_batch),
             ranges: RangeContext {
                 key: context.key.clone(),
@@ -210,7 +227,11 @@ impl<'a> Engine<'a> {
         if busy || self.batcher.has_full() {
             return;
         }
-        let wait = if self.timer.is_some() { self.hints.interval } else { IDLE_WAIT };
+        let wait = if self.timer.is_some() {
+            self.hints.interval
+        } else {
+            IDLE_WAIT
+        };
         let context = self.context;
         self.reading = Some(context.source.read(
             &context.key.lane,
@@ -258,7 +279,9 @@ impl<'a> Engine<'a> {
         }
         if let Some(intent) = &self.redo {
             // The rest of the block belongs to the next range.
-            block.records = block.records.slice(0, block.records.first_after(intent.cut));
+            block.records = block
+                .records
+                .slice(0, block.records.first_after(intent.cut));
         }
         if let Some(last) = block.records.last_position() {
             self.read_after = last;
@@ -304,20 +327,36 @@ impl<'a> Engine<'a> {
     /// Hands over what can be, as far as there are slots; after a flush, the seal behind it.
     fn dispatch(&mut self) {
         while self.wants_slot() {
-            let Ok(slot) = self.slots.clone().try_acquire_owned() else { return };
+            let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+                return;
+            };
             self.dispatch_one(slot);
         }
         if let Some(reason) = self.flush.take() {
             self.timer = None;
-            self.rendering.push_back(Box::pin(async move { Ok(Item::Seal(reason)) }));
+            self.rendering
+                .push_back(Box::pin(async move { Ok(Item::Seal(reason)) }));
         }
     }
 
     fn dispatch_one(&mut self, slot: OwnedSemaphorePermit) {
-        let next = self.batcher.next_full().or_else(|| self.flush.and_then(|_| self.batcher.rest()));
-        let Some(Batch { records, permits, cuttable }) = next else { return };
+        let next = self
+            .batcher
+            .next_full()
+            .or_else(|| self.flush.and_then(|_| self.batcher.rest()));
+        let Some(Batch {
+            records,
+            permits,
+            cuttable,
+        }) = next
+        else {
+            return;
+        };
         let known = self.redo.as_ref().map(|intent| {
-            let here = intent.overruns.iter().filter(|call| call.batch == self.dispatched);
+            let here = intent
+                .overruns
+                .iter()
+                .filter(|call| call.batch == self.dispatched);
             here.copied().collect::<Vec<StageCall>>()
         });
         self.dispatched += 1;
@@ -330,7 +369,11 @@ impl<'a> Engine<'a> {
                 rendered
             };
             let rendered = offload_run(offload, work).await??;
-            Ok(Item::Rendered { rendered, cuttable, slot: Arc::new(slot) })
+            Ok(Item::Rendered {
+                rendered,
+                cuttable,
+                slot: Arc::new(slot),
+            })
         }));
     }
 
@@ -338,13 +381,19 @@ impl<'a> Engine<'a> {
     // Gathering
 
     fn has_gathered(&self) -> bool {
-        (self.open.is_some() || !self.batcher.is_empty()) && self.redo.is_none() && self.flush.is_none()
+        (self.open.is_some() || !self.batcher.is_empty())
+            && self.redo.is_none()
+            && self.flush.is_none()
     }
 
     fn gather(&mut self, item: Item) -> Result<(), LaneError> {
         match item {
             Item::Seal(reason) => self.seal(reason),
-            Item::Rendered { rendered, cuttable, slot } => {
+            Item::Rendered {
+                rendered,
+                cuttable,
+                slot,
+            } => {
                 self.ungathered -= rendered.records;
                 let range = self.open.get_or_insert_with(|| {
                     let number = self.next_range;
@@ -381,7 +430,8 @@ impl<'a> Engine<'a> {
 
     fn build(&mut self, range: u64, from: usize, building: Vec<Building>) {
         for (index, object) in (from..).zip(building) {
-            self.objects.push(Box::pin(async move { (range, index, object.await) }));
+            self.objects
+                .push(Box::pin(async move { (range, index, object.await) }));
         }
     }
 
@@ -401,7 +451,9 @@ impl<'a> Engine<'a> {
         if self.delivering.is_some() || !self.sealed.front().is_some_and(SealedRange::is_ready) {
             return;
         }
-        let (Some(range), Some(store)) = (self.sealed.pop_front(), self.store.take()) else { return };
+        let (Some(range), Some(store)) = (self.sealed.pop_front(), self.store.take()) else {
+            return;
+        };
         self.delivering_oldest_ms = Some(range.oldest_ms);
         let delivery = Delivery {
             key: self.context.key.clone(),
@@ -436,14 +488,20 @@ impl<'a> Engine<'a> {
     /// Says what the lane holds: to the budget, and to whoever looks at the status.
     fn show(&self) {
         let account = &self.context.account;
-        let sealable = if self.has_gathered() { account.held() } else { 0 };
+        let sealable = if self.has_gathered() {
+            account.held()
+        } else {
+            0
+        };
         account.set_sealable(sealable);
         let oldest = self
             .delivering_oldest_ms
             .or_else(|| self.sealed.front().map(|range| range.oldest_ms))
             .or_else(|| self.open.as_ref().map(|range| range.oldest_ms))
             .or_else(|| self.batcher.oldest_ms());
-        self.context.status.in_flight(self.context.key.lane.as_str(), self.in_flight, oldest);
+        self.context
+            .status
+            .in_flight(self.context.key.lane.as_str(), self.in_flight, oldest);
     }
 }
 

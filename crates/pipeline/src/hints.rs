@@ -20,7 +20,9 @@ pub struct Hints {
 impl Hints {
     /// Input bytes at which a range is sealed whatever came out of it.
     pub fn input_bytes(&self) -> u64 {
-        self.size_bytes.saturating_mul(INPUT_FACTOR).min(INPUT_MAX_BYTES.max(self.size_bytes))
+        self.size_bytes
+            .saturating_mul(INPUT_FACTOR)
+            .min(INPUT_MAX_BYTES.max(self.size_bytes))
     }
 }
 

@@ -18,7 +18,9 @@ const FORMAT: u8 = 1;
 pub(crate) const OVERRUNS_FULL: usize = 200;
 
 /// A guest call of a range that ran out of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, minicbor::Encode, minicbor::Decode,
+)]
 pub struct StageCall {
     /// Index of the micro-batch in the range.
     #[n(0)]
@@ -36,7 +38,10 @@ pub struct StageCall {
 
 impl StageCall {
     pub(crate) fn call(self) -> Call {
-        Call { first: self.first, count: self.count }
+        Call {
+            first: self.first,
+            count: self.count,
+        }
     }
 }
 
@@ -86,10 +91,14 @@ impl Intent {
             at_ms: self.at_ms,
             overruns: self.overruns.clone(),
         };
-        let bytes = minicbor::to_vec(&wire)
-            .map_err(|error| LaneError::Invariant(format!("an intent cannot be encoded: {error}")))?;
+        let bytes = minicbor::to_vec(&wire).map_err(|error| {
+            LaneError::Invariant(format!("an intent cannot be encoded: {error}"))
+        })?;
         if bytes.len() > INTENT_MAX_BYTES {
-            let text = format!("an intent has {} bytes, limit {INTENT_MAX_BYTES}", bytes.len());
+            let text = format!(
+                "an intent has {} bytes, limit {INTENT_MAX_BYTES}",
+                bytes.len()
+            );
             return Err(LaneError::Invariant(text));
         }
         Ok(bytes.into())
@@ -101,9 +110,13 @@ impl Intent {
     /// Where it is not an intent, or one of a later format.
     pub fn decode(bytes: &[u8]) -> Result<Self, LaneError> {
         let refuse = |why: String| LaneError::Invariant(format!("a stored intent {why}"));
-        let wire: Wire = minicbor::decode(bytes).map_err(|error| refuse(format!("is unreadable: {error}")))?;
+        let wire: Wire =
+            minicbor::decode(bytes).map_err(|error| refuse(format!("is unreadable: {error}")))?;
         if wire.format != FORMAT {
-            return Err(refuse(format!("has format {}, known is {FORMAT}", wire.format)));
+            return Err(refuse(format!(
+                "has format {}, known is {FORMAT}",
+                wire.format
+            )));
         }
         Ok(Self {
             cut: Position::from_bytes(wire.cut),
@@ -123,7 +136,12 @@ mod tests {
     use super::{Intent, OVERRUNS_FULL, StageCall};
 
     fn intent(overruns: usize) -> Intent {
-        let call = StageCall { batch: u32::MAX, stage: 255, first: u32::MAX, count: u32::MAX };
+        let call = StageCall {
+            batch: u32::MAX,
+            stage: 255,
+            first: u32::MAX,
+            count: u32::MAX,
+        };
         Intent {
             cut: Position::from_u64(7).with_sub(3),
             version: Digest::of(b"v"),
@@ -136,8 +154,13 @@ mod tests {
     #[test]
     fn round_trip_and_limit() {
         let one = intent(1);
-        assert_eq!(Intent::decode(&one.encode().expect("short")).expect("own form"), one);
-        let full = intent(OVERRUNS_FULL).encode().expect("a full list still fits");
+        assert_eq!(
+            Intent::decode(&one.encode().expect("short")).expect("own form"),
+            one
+        );
+        let full = intent(OVERRUNS_FULL)
+            .encode()
+            .expect("a full list still fits");
         assert!(full.len() <= INTENT_MAX_BYTES);
         assert!(intent(400).encode().is_err());
     }

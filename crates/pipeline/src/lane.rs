@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hydrant_core::LaneKey;
 use hydrant_core::budget::Account;
 use hydrant_core::clock::Clock;
 use hydrant_core::offload::Offload;
 use hydrant_core::stage::Source;
 use hydrant_core::state::{LaneState, LaneStore, StateStore};
-use hydrant_core::LaneKey;
 use tokio::sync::watch;
 
 pub use crate::deliver::{Hooks, NoHooks};
@@ -80,20 +80,33 @@ pub async fn run_lane(
         } else {
             let version = intent.version;
             let loaded = context.versions.load(version).await;
-            loaded.map_err(|reason| LaneError::Version { version: version.to_hex(), reason })?
+            loaded.map_err(|reason| LaneError::Version {
+                version: version.to_hex(),
+                reason,
+            })?
         };
         tracing::info!(
             delivery_stream = %context.key.delivery_stream, lane = %context.key.lane,
             version = %intent.version, "an open intent was found, its range is delivered first"
         );
         state.position = intent.cut;
-        store = engine::run(context, Mode::Redo { plan, intent }, store, stop).await?.1;
+        store = engine::run(context, Mode::Redo { plan, intent }, store, stop)
+            .await?
+            .1;
     }
-    let mode = Mode::Open { plan: context.versions.current() };
+    let mode = Mode::Open {
+        plan: context.versions.current(),
+    };
     let (ended, mut store) = engine::run(context, mode, store, stop).await?;
     if ended == Ended::LaneEnd {
         let current = store.current().cloned().unwrap_or(state);
-        store.store(LaneState { ended: true, intent: None, ..current }).await?;
+        store
+            .store(LaneState {
+                ended: true,
+                intent: None,
+                ..current
+            })
+            .await?;
         return Ok(LaneEnd::Ended);
     }
     Ok(LaneEnd::Stopped)

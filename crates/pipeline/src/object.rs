@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
+use hydrant_core::BoxFuture;
 use hydrant_core::budget::{Account, Permit};
 use hydrant_core::offload::{JobLost, Offload, run};
 use hydrant_core::stage::{Chunk, Encoder, ObjectUpload, Piece};
-use hydrant_core::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::error::LaneError;
@@ -44,7 +44,12 @@ pub(crate) async fn build(
     builder: Builder,
     mut pieces: mpsc::Receiver<Feed>,
 ) -> Result<Ready, LaneError> {
-    let Builder { offload, account, encoder, mut upload } = builder;
+    let Builder {
+        offload,
+        account,
+        encoder,
+        mut upload,
+    } = builder;
     let mut permit = account.take_now(0);
     let mut works: FuturesOrdered<Work> = FuturesOrdered::new();
     let mut encoder = Some(encoder);
@@ -67,7 +72,11 @@ pub(crate) async fn build(
         let held = encoder.as_ref().map_or(0, |encoder| encoder.held_bytes());
         permit.resize(held + upload.held_bytes());
     }
-    Ok(Ready { upload, bytes, permit })
+    Ok(Ready {
+        upload,
+        bytes,
+        permit,
+    })
 }
 
 /// One step of the encoder on the pool: a piece, or with none left the end.
@@ -78,7 +87,12 @@ async fn encode(
 ) -> Result<(Option<Box<dyn Encoder>>, Vec<Chunk>), LaneError> {
     let step = move || {
         let mut chunks = Vec::new();
-        let Some(Feed { piece, permit, slot }) = feed else {
+        let Some(Feed {
+            piece,
+            permit,
+            slot,
+        }) = feed
+        else {
             encoder.finish(&mut chunks)?;
             return Ok((None, chunks));
         };

@@ -42,7 +42,10 @@ pub struct MicroBatch {
 
 impl Default for MicroBatch {
     fn default() -> Self {
-        Self { records: MICRO_BATCH_RECORDS, bytes: MICRO_BATCH_BYTES }
+        Self {
+            records: MICRO_BATCH_RECORDS,
+            bytes: MICRO_BATCH_BYTES,
+        }
     }
 }
 

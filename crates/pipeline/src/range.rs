@@ -80,7 +80,10 @@ impl OpenRange {
             failures: Vec::new(),
             failures_permit,
             overruns: Vec::new(),
-            totals: Totals { ranges: 1, ..Totals::default() },
+            totals: Totals {
+                ranges: 1,
+                ..Totals::default()
+            },
             oldest_ms: u64::MAX,
             cuttable: true,
             started: 0,
@@ -99,14 +102,24 @@ impl OpenRange {
         self.oldest_ms = self.oldest_ms.min(rendered.oldest_ms);
         let batch = self.batches;
         self.batches += 1;
-        self.overruns.extend(rendered.overruns.iter().map(|call| StageCall { batch, ..*call }));
+        self.overruns.extend(
+            rendered
+                .overruns
+                .iter()
+                .map(|call| StageCall { batch, ..*call }),
+        );
         self.totals.read += rendered.records;
         self.totals.read_bytes += rendered.input_bytes;
         self.totals.added += rendered.added;
         self.totals.dropped += rendered.dropped;
         self.totals.failed += rendered.failures.len() as u64;
-        let failed: usize = rendered.failures.iter().map(|failed| failed.raw.len() + 256).sum();
-        self.failures_permit.resize(self.failures_permit.bytes() + failed);
+        let failed: usize = rendered
+            .failures
+            .iter()
+            .map(|failed| failed.raw.len() + 256)
+            .sum();
+        self.failures_permit
+            .resize(self.failures_permit.bytes() + failed);
         self.failures.extend(rendered.failures);
         let mut begun = Vec::new();
         for partition in rendered.pieces {
@@ -118,7 +131,11 @@ impl OpenRange {
                 begun.push(building);
             }
             let permit = self.context.account.take_now(partition.piece.held);
-            let feed = Feed { piece: partition.piece, permit, slot: slot.clone() };
+            let feed = Feed {
+                piece: partition.piece,
+                permit,
+                slot: slot.clone(),
+            };
             let object = self.objects.get(&partition.keys).expect("begun above");
             object.feed.try_send(feed).map_err(|error| match error {
                 // The object's own error says why it ended.
@@ -199,19 +216,26 @@ impl OpenRange {
             encoder: plan.encode.encoder(&digest),
             upload: plan.sink.object(meta),
         };
-        (OpenObject { feed }, Box::pin(object::build(builder, pieces)))
+        (
+            OpenObject { feed },
+            Box::pin(object::build(builder, pieces)),
+        )
     }
 
     fn begin_errors(&self, kind: &'static str, failures: Vec<FailedRaw>) -> Building {
         let plan = self.context.plan.clone();
         let id = ObjectId {
-            arrival_ms: failures.first().map_or(self.at_ms, |failed| failed.arrival_ms),
+            arrival_ms: failures
+                .first()
+                .map_or(self.at_ms, |failed| failed.arrival_ms),
             digest: self.digest(&[], kind),
             partition_keys: &[],
             error_kind: Some(kind),
             extension: "",
         };
-        let mut upload = plan.error_sink.object(self.meta(&*plan.error_sink, &id, None));
+        let mut upload = plan
+            .error_sink
+            .object(self.meta(&*plan.error_sink, &id, None));
         let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
         let (offload, account) = (self.context.offload.clone(), self.context.account.clone());
         Box::pin(async move {
@@ -234,7 +258,11 @@ impl OpenRange {
             let bytes = lines.len() as u64;
             let permit = account.take_now(lines.len());
             upload.write(lines.into()).await?;
-            Ok(Ready { upload, bytes, permit })
+            Ok(Ready {
+                upload,
+                bytes,
+                permit,
+            })
         })
     }
 
@@ -261,7 +289,12 @@ impl OpenRange {
         ])
     }
 
-    fn meta(&self, sink: &dyn ObjectSink, id: &ObjectId<'_>, encoding: Option<String>) -> ObjectMeta {
+    fn meta(
+        &self,
+        sink: &dyn ObjectSink,
+        id: &ObjectId<'_>,
+        encoding: Option<String>,
+    ) -> ObjectMeta {
         ObjectMeta {
             key: sink.key(id),
             content_encoding: encoding,

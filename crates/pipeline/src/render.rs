@@ -54,7 +54,9 @@ struct Items {
 
 impl Items {
     fn origin(&self, item: usize) -> (u32, u32) {
-        self.origin.as_ref().map_or_else(|| (index(item), 0), |origin| origin[item])
+        self.origin
+            .as_ref()
+            .map_or_else(|| (index(item), 0), |origin| origin[item])
     }
 }
 
@@ -70,26 +72,38 @@ pub(crate) fn render(
     known: Option<&[StageCall]>,
 ) -> Result<Rendered, LaneError> {
     let (Some(last), false) = (batch.last_position(), batch.is_empty()) else {
-        return Err(LaneError::Invariant("an empty micro-batch was rendered".into()));
+        return Err(LaneError::Invariant(
+            "an empty micro-batch was rendered".into(),
+        ));
     };
     let mut rendered = Rendered {
         records: batch.len() as u64,
         input_bytes: batch.data_bytes() as u64,
         first: batch.position(0),
         last,
-        oldest_ms: (0..batch.len()).map(|i| batch.arrival_ms(i)).min().unwrap_or(0),
+        oldest_ms: (0..batch.len())
+            .map(|i| batch.arrival_ms(i))
+            .min()
+            .unwrap_or(0),
         pieces: Vec::new(),
         failures: Vec::new(),
         added: 0,
         dropped: 0,
         overruns: Vec::new(),
     };
-    let mut items = Items { records: batch.clone(), origin: None };
+    let mut items = Items {
+        records: batch.clone(),
+        origin: None,
+    };
     let mut keys: Option<Vec<PartitionKeys>> = None;
     for (stage, transform) in plan.transforms.iter().enumerate() {
         let stage = u8::try_from(stage).expect("configuration allows at most 255 processors");
         let calls: Option<Vec<Call>> = known.map(|known| {
-            known.iter().filter(|call| call.stage == stage).map(|call| call.call()).collect()
+            known
+                .iter()
+                .filter(|call| call.stage == stage)
+                .map(|call| call.call())
+                .collect()
         });
         let overruns = calls.as_deref().map_or(Overruns::Decide, Overruns::Known);
         let outcomes = transform.apply(&items.records, overruns);
@@ -117,7 +131,9 @@ fn check_verdicts(outcomes: &Outcomes, records: usize) -> Result<(), LaneError> 
         let record = outcomes.record(i);
         if before != Some(record) {
             if before.is_some_and(|before| before > record) || record as usize >= records {
-                return Err(LaneError::Invariant("a transform's outputs are out of order".into()));
+                return Err(LaneError::Invariant(
+                    "a transform's outputs are out of order".into(),
+                ));
             }
             with_output += 1;
             before = Some(record);
@@ -127,7 +143,9 @@ fn check_verdicts(outcomes: &Outcomes, records: usize) -> Result<(), LaneError> 
     if ended == records {
         return Ok(());
     }
-    Err(LaneError::Invariant(format!("a transform gave {ended} verdicts for {records} records")))
+    Err(LaneError::Invariant(format!(
+        "a transform gave {ended} verdicts for {records} records"
+    )))
 }
 
 /// Books what ended in this stage, and makes the next stage's items of its outputs.
@@ -140,10 +158,22 @@ fn next_items(
 ) -> (Items, Option<Vec<PartitionKeys>>) {
     for failure in std::mem::take(&mut outcomes.failures) {
         let (record, output) = items.origin(failure.record as usize);
-        rendered.failures.push(failed(batch, Failure { record, output, ..failure }));
+        rendered.failures.push(failed(
+            batch,
+            Failure {
+                record,
+                output,
+                ..failure
+            },
+        ));
     }
     for call in &outcomes.overruns {
-        let call = StageCall { batch: 0, stage, first: call.first, count: call.count };
+        let call = StageCall {
+            batch: 0,
+            stage,
+            first: call.first,
+            count: call.count,
+        };
         rendered.overruns.push(call);
     }
     rendered.dropped += u64::from(outcomes.dropped);
@@ -154,16 +184,33 @@ fn next_items(
         let item = outcomes.record(i);
         let (record, _) = items.origin(item as usize);
         rendered.added += u64::from(before_item == Some(item));
-        ordinal = if before_record == Some(record) { ordinal + 1 } else { 0 };
+        ordinal = if before_record == Some(record) {
+            ordinal + 1
+        } else {
+            0
+        };
         (before_item, before_record) = (Some(item), Some(record));
         origin.push((record, ordinal));
         let at = record as usize;
-        next.push(batch.position(at), batch.arrival_ms(at), batch.key(at), outcomes.data(i));
+        next.push(
+            batch.position(at),
+            batch.arrival_ms(at),
+            batch.key(at),
+            outcomes.data(i),
+        );
     }
     let keys = outcomes.is_partitioned().then(|| {
-        (0..outcomes.len()).map(|i| outcomes.partition_keys(i).to_vec()).collect()
+        (0..outcomes.len())
+            .map(|i| outcomes.partition_keys(i).to_vec())
+            .collect()
     });
-    (Items { records: next.build(), origin: Some(origin) }, keys)
+    (
+        Items {
+            records: next.build(),
+            origin: Some(origin),
+        },
+        keys,
+    )
 }
 
 /// Groups the last items by partition and prepares a piece of each. Gives the number accepted.
@@ -181,22 +228,40 @@ fn prepare(
     }
     let mut delivered = 0;
     for (keys, members) in partitions {
-        let outputs: Vec<&[u8]> = members.iter().map(|item| items.records.data(*item)).collect();
+        let outputs: Vec<&[u8]> = members
+            .iter()
+            .map(|item| items.records.data(*item))
+            .collect();
         let prepared = plan.encode.prepare(&outputs);
         let refused: Vec<usize> = prepared.refused.iter().map(|f| f.record as usize).collect();
         for failure in prepared.refused {
             let (record, output) = items.origin(members[failure.record as usize]);
-            rendered.failures.push(failed(batch, Failure { record, output, ..failure }));
+            rendered.failures.push(failed(
+                batch,
+                Failure {
+                    record,
+                    output,
+                    ..failure
+                },
+            ));
         }
         if let Some(piece) = prepared.piece {
             delivered += piece.records;
             // The first accepted output: the refused ones are in order.
-            let first = (0..members.len()).find(|i| refused.binary_search(i).is_err()).unwrap_or(0);
+            let first = (0..members.len())
+                .find(|i| refused.binary_search(i).is_err())
+                .unwrap_or(0);
             let arrival_ms = items.records.arrival_ms(members[first]);
-            rendered.pieces.push(PartitionPiece { keys: keys.to_vec(), piece, arrival_ms });
+            rendered.pieces.push(PartitionPiece {
+                keys: keys.to_vec(),
+                piece,
+                arrival_ms,
+            });
         }
     }
-    rendered.failures.sort_by_key(|failed| (failed.failure.record, failed.failure.output));
+    rendered
+        .failures
+        .sort_by_key(|failed| (failed.failure.record, failed.failure.output));
     delivered
 }
 

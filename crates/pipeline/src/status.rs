@@ -107,7 +107,9 @@ impl Status {
     }
 
     pub(crate) fn lane_started(&self, lane: &str) {
-        self.inner().lanes.insert(lane.to_owned(), LaneView::default());
+        self.inner()
+            .lanes
+            .insert(lane.to_owned(), LaneView::default());
     }
 
     pub(crate) fn lane_stopped(&self, lane: &str) {
@@ -120,7 +122,10 @@ impl Status {
 
     pub(crate) fn in_flight(&self, lane: &str, records: u64, oldest_ms: Option<u64>) {
         if let Some(view) = self.inner().lanes.get_mut(lane) {
-            *view = LaneView { in_flight: records, oldest_ms };
+            *view = LaneView {
+                in_flight: records,
+                oldest_ms,
+            };
         }
     }
 

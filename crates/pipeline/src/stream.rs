@@ -69,7 +69,10 @@ type Running<'a> = BoxFuture<'a, (Lane, Left)>;
 impl DeliveryStream {
     /// Puts a delivery stream together; nothing runs yet.
     pub fn new(setting: Setting) -> Self {
-        Self { setting, status: Arc::new(Status::default()) }
+        Self {
+            setting,
+            status: Arc::new(Status::default()),
+        }
     }
 
     /// What it has done and is doing.
@@ -130,9 +133,10 @@ impl DeliveryStream {
         let names: Vec<Lane> = found.iter().map(|info| info.lane.clone()).collect();
         for info in found {
             // A parent that the source no longer has is gone with all its records.
-            let waits = info.parents.iter().any(|parent| {
-                names.contains(parent) && lanes.get(parent).copied() != Some(true)
-            });
+            let waits = info
+                .parents
+                .iter()
+                .any(|parent| names.contains(parent) && lanes.get(parent).copied() != Some(true));
             if waits || lanes.contains_key(&info.lane) {
                 continue;
             }

@@ -34,7 +34,12 @@ pub struct SimSink {
 impl SimSink {
     /// An empty store.
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), objects: Arc::default(), fails_percent: Arc::default(), adopt: false }
+        Self {
+            world: world.clone(),
+            objects: Arc::default(),
+            fails_percent: Arc::default(),
+            adopt: false,
+        }
     }
 
     /// Everything that is visible, by key.
@@ -50,7 +55,9 @@ impl SimSink {
                 Ok(Completed::Written)
             }
             Some(found) if *found == stored || self.adopt => Ok(Completed::AlreadyThere),
-            Some(found) => Err(SinkError::Mismatch { place: found.meta.key.clone() }),
+            Some(found) => Err(SinkError::Mismatch {
+                place: found.meta.key.clone(),
+            }),
         }
     }
 }
@@ -62,11 +69,20 @@ impl ObjectSink for SimSink {
 
     fn key(&self, id: &ObjectId<'_>) -> String {
         let kind = id.error_kind.unwrap_or("data");
-        format!("{kind}/{}-{}{}", id.arrival_ms, id.digest.to_uuid(), id.extension)
+        format!(
+            "{kind}/{}-{}{}",
+            id.arrival_ms,
+            id.digest.to_uuid(),
+            id.extension
+        )
     }
 
     fn object(&self, meta: ObjectMeta) -> Box<dyn ObjectUpload> {
-        Box::new(SimUpload { sink: self.clone(), meta, bytes: BytesMut::new() })
+        Box::new(SimUpload {
+            sink: self.clone(),
+            meta,
+            bytes: BytesMut::new(),
+        })
     }
 }
 
@@ -91,7 +107,10 @@ impl ObjectUpload for SimUpload {
 
     fn complete(self: Box<Self>) -> BoxFuture<'static, Result<Completed, SinkError>> {
         let Self { sink, meta, bytes } = *self;
-        let stored = Stored { meta, bytes: bytes.freeze() };
+        let stored = Stored {
+            meta,
+            bytes: bytes.freeze(),
+        };
         Box::pin(async move {
             let world = sink.world.clone();
             world.random_pause(40).await;

@@ -31,14 +31,19 @@ struct SimLane {
 impl SimSource {
     /// A source without lanes.
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), lanes: BTreeMap::new(), fails_percent: Arc::default() }
+        Self {
+            world: world.clone(),
+            lanes: BTreeMap::new(),
+            fails_percent: Arc::default(),
+        }
     }
 
     /// Adds a lane. A record can be read once the wall clock passes its arrival; a lane that
     /// `ends` says so after its last record.
     #[must_use]
     pub fn with_lane(mut self, name: &str, records: Records, ends: bool) -> Self {
-        self.lanes.insert(Lane::new(name), SimLane { records, ends });
+        self.lanes
+            .insert(Lane::new(name), SimLane { records, ends });
         self
     }
 
@@ -72,7 +77,10 @@ impl Source for SimSource {
     }
 
     fn lanes(&self) -> BoxFuture<'_, Result<Vec<LaneInfo>, SourceError>> {
-        let lanes = self.lanes.keys().map(|lane| LaneInfo { lane: lane.clone(), parents: vec![] });
+        let lanes = self.lanes.keys().map(|lane| LaneInfo {
+            lane: lane.clone(),
+            parents: vec![],
+        });
         let lanes = lanes.collect();
         Box::pin(async move { Ok(lanes) })
     }
@@ -95,14 +103,29 @@ impl Source for SimSource {
             let until = self.world.monotonic() + wait;
             loop {
                 self.world.random_pause(3).await;
-                if self.world.rng.chance(self.fails_percent.load(Ordering::Relaxed)) {
+                if self
+                    .world
+                    .rng
+                    .chance(self.fails_percent.load(Ordering::Relaxed))
+                {
                     return Err(SourceError::Unavailable("simulated throttle".into()));
                 }
                 let (records, ended) = self.look(lane, after, max_bytes);
                 if !records.is_empty() || ended || self.world.monotonic() >= until {
                     let mut blocks = Vec::new();
                     for records in records {
-                        let permit = account.take(records.held_bytes()).await;
+                        let bytes = records.held_bytes();
+                        // Never wait while holding: what is here already must get through.
+                        let permit = if blocks.is_empty() {
+                            account.take(bytes).await
+                        } else if let Some(permit) = account.try_take(bytes) {
+                            permit
+                        } else {
+                            return Ok(Read {
+                                blocks,
+                                ended: false,
+                            });
+                        };
                         blocks.push(Block { records, permit });
                     }
                     return Ok(Read { blocks, ended });

@@ -39,7 +39,9 @@ impl SimTransform {
             0 => Made::Dropped,
             1 => Made::Failed,
             2 | 3 => Made::Outputs(
-                (0..3).map(|i| (partition.clone(), format!("{}:{text}#{i}", self.variant))).collect(),
+                (0..3)
+                    .map(|i| (partition.clone(), format!("{}:{text}#{i}", self.variant)))
+                    .collect(),
             ),
             _ => Made::Outputs(vec![(partition, format!("{}:{text}", self.variant))]),
         }
@@ -105,7 +107,10 @@ impl Encode for SimEncode {
             held: lines.len(),
             body: Box::new(lines),
         });
-        Prepared { piece, refused: Vec::new() }
+        Prepared {
+            piece,
+            refused: Vec::new(),
+        }
     }
 
     fn encoder(&self, _id: &Digest) -> Box<dyn Encoder> {

@@ -29,7 +29,11 @@ pub struct SimStore {
 impl SimStore {
     /// An empty store.
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), rows: Rows::default(), fails_percent: Arc::default() }
+        Self {
+            world: world.clone(),
+            rows: Rows::default(),
+            fails_percent: Arc::default(),
+        }
     }
 
     fn take(&self, key: &LaneKey) -> (u64, Option<LaneState>) {
@@ -51,7 +55,12 @@ impl StateStore for SimStore {
             self.world.random_pause(5).await;
             let (counter, current) = self.take(&key);
             self.world.random_pause(5).await;
-            let handle = SimLaneStore { store: self.clone(), key, counter, current };
+            let handle = SimLaneStore {
+                store: self.clone(),
+                key,
+                counter,
+                current,
+            };
             Ok(Box::new(handle) as Box<dyn LaneStore>)
         })
     }
@@ -73,7 +82,9 @@ impl LaneStore for SimLaneStore {
         Box::pin(async move {
             let world = self.store.world.clone();
             world.random_pause(10).await;
-            let fails = world.rng.chance(self.store.fails_percent.load(Ordering::Relaxed));
+            let fails = world
+                .rng
+                .chance(self.store.fails_percent.load(Ordering::Relaxed));
             if fails && world.rng.chance(50) {
                 return Err(StateError::Unavailable("simulated refusal".into()));
             }
@@ -83,7 +94,11 @@ impl LaneStore for SimLaneStore {
                 if row.counter != self.counter {
                     return Err(StateError::Fenced);
                 }
-                if row.state.as_ref().is_some_and(|before| before.position > next.position) {
+                if row
+                    .state
+                    .as_ref()
+                    .is_some_and(|before| before.position > next.position)
+                {
                     let text = format!("{} moves backward", self.key);
                     return Err(StateError::Invariant(text));
                 }

@@ -23,7 +23,9 @@ pub struct SimRng(AtomicU64);
 impl SimRng {
     /// Seeds it.
     pub fn new(seed: u64) -> Self {
-        Self(AtomicU64::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1)))
+        Self(AtomicU64::new(
+            seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1),
+        ))
     }
 
     /// True in `percent` of 100 cases.
@@ -91,7 +93,13 @@ impl World {
     pub fn start(&self, future: impl Future<Output = ()> + Send + 'static) -> u64 {
         let id = self.next_task.fetch_add(1, Ordering::Relaxed);
         let woken = Arc::new(Flag(AtomicBool::new(true)));
-        lock(&self.tasks).insert(id, Task { future: Box::pin(future), woken });
+        lock(&self.tasks).insert(
+            id,
+            Task {
+                future: Box::pin(future),
+                woken,
+            },
+        );
         id
     }
 
@@ -113,7 +121,12 @@ impl World {
                 continue;
             }
             let mut inner = lock(&self.inner);
-            let next = inner.timers.keys().next().copied().filter(|(at, _)| *at <= until);
+            let next = inner
+                .timers
+                .keys()
+                .next()
+                .copied()
+                .filter(|(at, _)| *at <= until);
             let Some(key) = next else {
                 inner.now = inner.now.max(until);
                 return;
@@ -139,11 +152,18 @@ impl World {
             return false;
         }
         let chosen = woken[usize::try_from(self.rng.below(woken.len() as u64)).unwrap_or(0)];
-        let Some(mut task) = tasks.remove(&chosen) else { return false };
+        let Some(mut task) = tasks.remove(&chosen) else {
+            return false;
+        };
         drop(tasks);
         task.woken.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(task.woken.clone());
-        if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        if task
+            .future
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+        {
             lock(&self.tasks).insert(chosen, task);
         }
         true
@@ -167,7 +187,11 @@ impl Clock for World {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let at = self.monotonic() + duration;
-        Box::pin(Timer { inner: self.inner.clone(), at, key: None })
+        Box::pin(Timer {
+            inner: self.inner.clone(),
+            at,
+            key: None,
+        })
     }
 }
 
@@ -214,7 +238,10 @@ pub struct SimOffload {
 impl SimOffload {
     /// A pool that claims `width` cores.
     pub fn new(world: &World, width: usize) -> Self {
-        Self { world: world.clone(), width }
+        Self {
+            world: world.clone(),
+            width,
+        }
     }
 }
 

@@ -1,1 +1,0 @@
-//! What a range becomes depends on its records and its version alone.

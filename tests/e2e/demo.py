@@ -1,0 +1,52 @@
+"""`hydrant demo`: what went in, plus what was added, is what was delivered, dropped and failed, by
+what other software finds in the objects."""
+
+import json
+import subprocess
+
+import harness
+from readers import read_objects
+
+RECORDS = 20_000
+
+
+def test(folder):
+    done = subprocess.run(
+        [harness.BINARY, "demo", "--dir", "d", "--records", str(RECORDS)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=150,
+        check=False,
+    )
+    (folder / "hydrant.log").write_bytes(done.stderr + done.stdout)
+    harness.check(done.returncode == 0, f"the demo ended with {done.returncode}")
+
+    manifest = json.loads((folder / "d" / "input.json").read_text())
+    harness.check(manifest["records"] == RECORDS, f"{manifest['records']} records in the manifest")
+    expected = manifest["expected"]
+    found = read_objects.read_folder(folder / "d" / "objects")
+    for name in ("parquet", "gzip"):
+        own = [one for one in found if one.key.split("/")[0] == name]
+        check_balance(name, own, manifest["records"], expected)
+
+
+def check_balance(name, objects, records, expected):
+    good = [one for one in objects if not one.is_error]
+    harness.check({one.container for one in good} == {name}, f"{name}: other containers among the objects")
+    ids = harness.count_ids(objects, "event_id")
+    delivered = sum(ids.values())
+    harness.check(len(ids) == delivered, f"{name}: {delivered - len(ids)} events twice")
+    failed = sum(len(one.records) for one in objects if one.is_error)
+    harness.check(delivered == expected["outputs"], f"{name}: {delivered} events, {expected['outputs']} expected")
+    harness.check(failed == expected["failed"], f"{name}: {failed} failed, {expected['failed']} expected")
+    added = expected["added"]
+    dropped = expected["dropped"]
+    harness.check(
+        records + added == delivered + dropped + failed,
+        f"{name}: {records} in + {added} added is not {delivered} + {dropped} dropped + {failed} failed",
+    )
+
+
+if __name__ == "__main__":
+    harness.run("demo", test)

@@ -1,0 +1,1 @@
+//! Whole files, written and read back.

@@ -11,6 +11,8 @@ pub mod error;
 
 pub mod log;
 
+pub mod stream;
+
 pub use env::{Env, LogOptions};
 pub use error::Error;
 pub use log::{Appended, Entry, Log, Stored};

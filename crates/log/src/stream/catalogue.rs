@@ -4,9 +4,29 @@
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
+use hydrant_core::BoxFuture;
+
 use super::error::StreamError;
 use super::hash::HashRange;
 use super::shard::{Shard, ShardId};
+use crate::Error;
+
+/// A durable map of small entries: what the streams need of the state store.
+pub trait Catalogue: Send + Sync {
+    /// All entries of a kind.
+    fn entries(&self, kind: &str) -> Vec<(String, Bytes)>;
+
+    /// Sets an entry; durable once it returns.
+    fn put_entry<'a>(
+        &'a self,
+        kind: &'a str,
+        key: &'a str,
+        value: Bytes,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Removes an entry; durable once it returns.
+    fn remove_entry<'a>(&'a self, kind: &'a str, key: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+}
 
 /// The catalogue's kind of entry for streams; keyed by name.
 pub(super) const STREAMS: &str = "stream";
@@ -76,7 +96,9 @@ impl StreamEntry {
     }
 
     pub(super) fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, StreamError> {
-        minicbor::decode(bytes).map_err(|_| StreamError::Catalogue { name: name.to_owned() })
+        minicbor::decode(bytes).map_err(|_| StreamError::Catalogue {
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -100,7 +122,10 @@ impl From<ShardEntry> for Shard {
         let [a, b, c, d] = entry.range.map(u128::from);
         Self {
             id: entry.id,
-            range: HashRange { first: a << 64 | b, last: c << 64 | d },
+            range: HashRange {
+                first: a << 64 | b,
+                last: c << 64 | d,
+            },
             parent: entry.parent,
             adjacent_parent: entry.adjacent_parent,
             created_s: entry.created_s,
@@ -118,7 +143,10 @@ mod tests {
     fn an_entry_comes_back_as_it_went() {
         let shard = Shard {
             id: ShardId(7),
-            range: HashRange { first: 1 << 127, last: u128::MAX - 1 },
+            range: HashRange {
+                first: 1 << 127,
+                last: u128::MAX - 1,
+            },
             parent: Some(ShardId(1)),
             adjacent_parent: None,
             created_s: 5,

@@ -31,7 +31,12 @@ impl HashRange {
     pub fn split(count: u32) -> Vec<Self> {
         let width = match count {
             0 => return Vec::new(),
-            1 => return vec![Self { first: 0, last: u128::MAX }],
+            1 => {
+                return vec![Self {
+                    first: 0,
+                    last: u128::MAX,
+                }];
+            }
             // floor(2^128 / n) from 2^128 - 1: they differ where n divides 2^128.
             _ if u128::MAX % u128::from(count) == u128::from(count) - 1 => {
                 u128::MAX / u128::from(count) + 1
@@ -41,7 +46,11 @@ impl HashRange {
         (0..u128::from(count))
             .map(|i| Self {
                 first: i * width,
-                last: if i + 1 == u128::from(count) { u128::MAX } else { (i + 1) * width - 1 },
+                last: if i + 1 == u128::from(count) {
+                    u128::MAX
+                } else {
+                    (i + 1) * width - 1
+                },
             })
             .collect()
     }
@@ -63,7 +72,10 @@ mod tests {
             ("a", 16_955_237_001_963_240_173_058_271_559_858_726_497),
             ("b", 195_289_424_170_611_159_128_911_017_612_795_795_343),
             ("e", 299_611_584_147_932_843_547_128_611_849_858_313_266),
-            ("f", 190_917_122_200_326_810_055_233_066_464_581_373_159_u128),
+            (
+                "f",
+                190_917_122_200_326_810_055_233_066_464_581_373_159_u128,
+            ),
         ] {
             assert_eq!(hash_key(key.as_bytes()), hash, "{key}");
         }
@@ -74,7 +86,10 @@ mod tests {
         for count in [1, 2, 3, 7, 8, 1000] {
             let parts = HashRange::split(count);
             assert_eq!(parts.len(), count as usize);
-            assert_eq!((parts[0].first, parts[parts.len() - 1].last), (0, u128::MAX));
+            assert_eq!(
+                (parts[0].first, parts[parts.len() - 1].last),
+                (0, u128::MAX)
+            );
             for pair in parts.windows(2) {
                 assert_eq!(pair[0].last + 1, pair[1].first);
                 assert_eq!(pair[0].last - pair[0].first, parts[0].last);
@@ -90,7 +105,16 @@ mod tests {
         assert_eq!(parse_hash_key("0"), Some(0));
         assert_eq!(parse_hash_key(&u128::MAX.to_string()), Some(u128::MAX));
         let above = "340282366920938463463374607431768211456";
-        for bad in ["", "00", "01", "-1", "+1", "1a", above, "9999999999999999999999999999999999999999"] {
+        for bad in [
+            "",
+            "00",
+            "01",
+            "-1",
+            "+1",
+            "1a",
+            above,
+            "9999999999999999999999999999999999999999",
+        ] {
             assert_eq!(parse_hash_key(bad), None, "{bad}");
         }
     }

@@ -22,6 +22,7 @@ pub mod retention;
 
 pub mod error;
 
+pub use catalogue::Catalogue;
 pub use error::StreamError;
 pub use hash::{HashRange, hash_key, parse_hash_key};
 pub use put::{Batch, Placed, PutEntry};
@@ -29,6 +30,3 @@ pub use read::Start;
 pub use registry::{Stream, StreamOptions, Streams};
 pub use sequence::{Parts, ShardNumbers};
 pub use shard::{Shard, ShardId};
-
-#[cfg(test)]
-mod tests;

@@ -54,7 +54,9 @@ pub struct Batch {
 impl Batch {
     /// The shard of each record, in the order they were given.
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
-        self.places.iter().map(|(entry, _)| ShardId(self.entries[*entry].lane))
+        self.places
+            .iter()
+            .map(|(entry, _)| ShardId(self.entries[*entry].lane))
     }
 }
 
@@ -84,9 +86,7 @@ impl Stream {
         }
         let mut builders: Vec<Option<RecordsBuilder>> = sizes
             .into_iter()
-            .map(|(count, bytes)| {
-                (count > 0).then(|| RecordsBuilder::with_capacity(count, bytes))
-            })
+            .map(|(count, bytes)| (count > 0).then(|| RecordsBuilder::with_capacity(count, bytes)))
             .collect();
         let mut places = Vec::with_capacity(records.len());
         for (lane, record) in lanes.into_iter().zip(records) {
@@ -101,7 +101,10 @@ impl Stream {
             if let Some(builder) = builder {
                 entry_of[lane] = entries.len();
                 let records = builder.build_run(Position::START, 1);
-                entries.push(Entry { lane: shards[lane].id.0, records });
+                entries.push(Entry {
+                    lane: shards[lane].id.0,
+                    records,
+                });
             }
         }
         for place in &mut places {
@@ -125,7 +128,10 @@ impl Stream {
             let shard = self.shard(lanes[entry])?;
             let at = appended[entry];
             let position = shard.numbers().of_lsn(at.first_lsn + index, at.arrival_ms);
-            placed.push(Placed { shard: shard.id, position });
+            placed.push(Placed {
+                shard: shard.id,
+                position,
+            });
         }
         Ok(placed)
     }
@@ -133,7 +139,10 @@ impl Stream {
     fn check(&self, records: &[PutEntry<'_>]) -> Result<(), StreamError> {
         let invalid = |message: String| Err(StreamError::Invalid(message));
         if records.is_empty() || records.len() > MAX_RECORDS {
-            return invalid(format!("a put has {} records, limit 1 to {MAX_RECORDS}", records.len()));
+            return invalid(format!(
+                "a put has {} records, limit 1 to {MAX_RECORDS}",
+                records.len()
+            ));
         }
         let (mut total, limit) = (0, self.max_record_bytes());
         for (i, record) in records.iter().enumerate() {
@@ -152,7 +161,9 @@ impl Stream {
             total += bytes;
         }
         if total > MAX_CALL_BYTES {
-            return invalid(format!("a put is {total} bytes with its keys, limit {MAX_CALL_BYTES}"));
+            return invalid(format!(
+                "a put is {total} bytes with its keys, limit {MAX_CALL_BYTES}"
+            ));
         }
         Ok(())
     }
@@ -162,6 +173,9 @@ impl Stream {
         let hash = record.explicit_hash_key;
         let hash = hash.unwrap_or_else(|| hash_key(record.partition_key.as_bytes()));
         let takes = |shard: &super::Shard| shard.closed_s.is_none() && shard.range.contains(hash);
-        self.shards().iter().position(takes).expect("the open shards cover the hash space")
+        self.shards()
+            .iter()
+            .position(takes)
+            .expect("the open shards cover the hash space")
     }
 }

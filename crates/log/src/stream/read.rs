@@ -69,7 +69,11 @@ impl Stream {
         }
         match Parts::of(&position).filter(|parts| numbers.owns(*parts)) {
             Some(parts) => Ok(parts.index),
-            None => Err(StreamError::Foreign { name: self.name().to_owned(), shard, position }),
+            None => Err(StreamError::Foreign {
+                name: self.name().to_owned(),
+                shard,
+                position,
+            }),
         }
     }
 
@@ -89,7 +93,10 @@ impl Stream {
         let stored = self.log().read(shard.0, from_lsn, max_bytes)?;
         let placed = stored.into_iter().map(|stored| {
             let first = numbers.of_lsn(stored.first_lsn, stored.arrival_ms);
-            stored.records.with_positions(Positions::Run { first, stride: STRIDE })
+            stored.records.with_positions(Positions::Run {
+                first,
+                stride: STRIDE,
+            })
         });
         Ok(placed.collect())
     }
@@ -99,8 +106,8 @@ impl Stream {
         self.log().lane_end(shard.0) > from_lsn
     }
 
-    /// Completes once a record of the shard with an LSN of at least `from_lsn` is readable, or
-    /// the stream is deleted. Cancel safe.
+    /// Completes once a record of the shard with an LSN of at least `from_lsn` is readable. Cancel
+    /// safe.
     pub async fn wait(&self, shard: ShardId, from_lsn: u64) {
         self.log().wait(shard.0, from_lsn).await;
     }
@@ -113,6 +120,10 @@ impl Stream {
     /// How far a reader is behind the tip, milliseconds: 0 where no record with an LSN of
     /// `next_lsn` or more is there, else the age of what it examined last.
     pub fn behind_ms(&self, shard: ShardId, next_lsn: u64, examined_ms: u64, now_ms: u64) -> u64 {
-        if self.has(shard, next_lsn) { now_ms.saturating_sub(examined_ms) } else { 0 }
+        if self.has(shard, next_lsn) {
+            now_ms.saturating_sub(examined_ms)
+        } else {
+            0
+        }
     }
 }

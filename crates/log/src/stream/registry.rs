@@ -9,7 +9,7 @@ use std::time::Duration;
 use hydrant_core::offload::{self, Offload};
 use hydrant_core::rng::Rng;
 
-use super::catalogue::{Life, READERS, STREAMS, ShardEntry, StreamEntry};
+use super::catalogue::{Catalogue, Life, READERS, STREAMS, ShardEntry, StreamEntry};
 use super::error::StreamError;
 use super::hash::HashRange;
 use super::put::{DEFAULT_MAX_RECORD_BYTES, LARGEST_MAX_RECORD_BYTES};
@@ -17,7 +17,6 @@ use super::retention::Reader;
 use super::shard::{Shard, ShardId};
 use crate::env::{Env, LogOptions};
 use crate::log::Log;
-use crate::state::StateLog;
 
 /// Most shards of a stream: each costs a little memory and a lane of every reader.
 pub const MAX_SHARDS: u32 = 1000;
@@ -54,7 +53,7 @@ impl Default for StreamOptions {
 pub struct Streams {
     env: Env,
     dir: PathBuf,
-    catalogue: Arc<StateLog>,
+    catalogue: Arc<dyn Catalogue>,
     rng: Arc<dyn Rng>,
     options: LogOptions,
     streams: Mutex<BTreeMap<String, Arc<Stream>>>,
@@ -71,7 +70,7 @@ impl Streams {
     pub async fn open(
         env: Env,
         dir: &Path,
-        catalogue: Arc<StateLog>,
+        catalogue: Arc<dyn Catalogue>,
         rng: Arc<dyn Rng>,
         options: LogOptions,
     ) -> Result<Self, StreamError> {
@@ -139,7 +138,11 @@ impl Streams {
         let Some(stream) = self.get(name) else {
             return self.create_locked(name, options).await;
         };
-        let open = stream.shards().iter().filter(|shard| shard.closed_s.is_none()).count();
+        let open = stream
+            .shards()
+            .iter()
+            .filter(|shard| shard.closed_s.is_none())
+            .count();
         if open != options.shards as usize {
             return Err(StreamError::Invalid(format!(
                 "stream {name} has {open} shards, not {}: their number is fixed once it is made",
@@ -153,9 +156,13 @@ impl Streams {
             let mut entry = stream.entry(Life::Active);
             entry.retention_ms = retention_ms;
             entry.max_record_bytes = options.max_record_bytes as u64;
-            self.catalogue.put_entry(STREAMS, name, entry.to_bytes()).await?;
+            self.catalogue
+                .put_entry(STREAMS, name, entry.to_bytes())
+                .await?;
             stream.retention_ms.store(retention_ms, Ordering::Relaxed);
-            stream.max_record_bytes.store(options.max_record_bytes as u64, Ordering::Relaxed);
+            stream
+                .max_record_bytes
+                .store(options.max_record_bytes as u64, Ordering::Relaxed);
         }
         Ok(stream)
     }
@@ -166,10 +173,14 @@ impl Streams {
     /// `NotFound`; what the catalogue or the disk says.
     pub async fn delete(&self, name: &str) -> Result<(), StreamError> {
         let _changing = self.changing.lock().await;
-        let missing = || StreamError::NotFound { name: name.to_owned() };
+        let missing = || StreamError::NotFound {
+            name: name.to_owned(),
+        };
         let stream = self.get(name).ok_or_else(missing)?;
         let entry = stream.entry(Life::Deleting);
-        self.catalogue.put_entry(STREAMS, name, entry.to_bytes()).await?;
+        self.catalogue
+            .put_entry(STREAMS, name, entry.to_bytes())
+            .await?;
         stream.deleted.store(true, Ordering::Release);
         self.map().remove(name);
         self.remove_files(name, entry).await
@@ -182,7 +193,9 @@ impl Streams {
     /// `NotFound`; what the catalogue says.
     pub async fn add_reader(&self, name: &str, reader: &str) -> Result<(), StreamError> {
         let _changing = self.changing.lock().await;
-        let missing = || StreamError::NotFound { name: name.to_owned() };
+        let missing = || StreamError::NotFound {
+            name: name.to_owned(),
+        };
         let stream = self.get(name).ok_or_else(missing)?;
         if stream.reader_since(reader).is_none() {
             // First in memory: from here on nothing more is freed.
@@ -206,7 +219,9 @@ impl Streams {
     /// `NotFound`; what the catalogue says.
     pub async fn keep_readers(&self, name: &str, configured: &[&str]) -> Result<(), StreamError> {
         let _changing = self.changing.lock().await;
-        let missing = || StreamError::NotFound { name: name.to_owned() };
+        let missing = || StreamError::NotFound {
+            name: name.to_owned(),
+        };
         let stream = self.get(name).ok_or_else(missing)?;
         let gone: Vec<String> = stream
             .readers()
@@ -215,7 +230,9 @@ impl Streams {
             .cloned()
             .collect();
         for reader in gone {
-            self.catalogue.remove_entry(READERS, &reader_key(&stream.dir, &reader)).await?;
+            self.catalogue
+                .remove_entry(READERS, &reader_key(&stream.dir, &reader))
+                .await?;
             stream.readers().remove(&reader);
         }
         Ok(())
@@ -227,24 +244,33 @@ impl Streams {
         options: StreamOptions,
     ) -> Result<Arc<Stream>, StreamError> {
         if self.get(name).is_some() {
-            return Err(StreamError::Exists { name: name.to_owned() });
+            return Err(StreamError::Exists {
+                name: name.to_owned(),
+            });
         }
         let created_ms = self.env.clock.wall_ms();
         let mut created_s = created_ms / 1000;
         // A deleted stream of this name: the new one must differ in its numbers.
-        let earlier = self.catalogue.entries(STREAMS).into_iter().find(|(key, _)| key == name);
+        let earlier = self
+            .catalogue
+            .entries(STREAMS)
+            .into_iter()
+            .find(|(key, _)| key == name);
         if let Some((_, bytes)) = earlier {
             let last = StreamEntry::from_bytes(name, &bytes)?.created_s;
             created_s = created_s.max(last.saturating_add(1));
         }
-        let shards = HashRange::split(options.shards).into_iter().zip(0..).map(|(range, id)| Shard {
-            id: ShardId(id),
-            range,
-            parent: None,
-            adjacent_parent: None,
-            created_s,
-            closed_s: None,
-        });
+        let shards = HashRange::split(options.shards)
+            .into_iter()
+            .zip(0..)
+            .map(|(range, id)| Shard {
+                id: ShardId(id),
+                range,
+                parent: None,
+                adjacent_parent: None,
+                created_s,
+                closed_s: None,
+            });
         let entry = StreamEntry {
             life: Life::Active,
             dir: format!("{name}-{created_s}"),
@@ -257,7 +283,9 @@ impl Streams {
         };
         // First the log, then the entry: what the catalogue names is always there.
         let stream = self.open_stream(name, &entry).await?;
-        self.catalogue.put_entry(STREAMS, name, entry.to_bytes()).await?;
+        self.catalogue
+            .put_entry(STREAMS, name, entry.to_bytes())
+            .await?;
         self.map().insert(name.to_owned(), stream.clone());
         Ok(stream)
     }
@@ -267,8 +295,11 @@ impl Streams {
         name: &str,
         entry: &StreamEntry,
     ) -> Result<Arc<Stream>, StreamError> {
-        let (env, dir, options) =
-            (self.env.clone(), self.dir.join(&entry.dir), self.options.clone());
+        let (env, dir, options) = (
+            self.env.clone(),
+            self.dir.join(&entry.dir),
+            self.options.clone(),
+        );
         let mut new_id = [0; 16];
         new_id[..8].copy_from_slice(&self.rng.next().to_le_bytes());
         new_id[8..].copy_from_slice(&self.rng.next().to_le_bytes());
@@ -281,11 +312,29 @@ impl Streams {
                 && let Ok(since) = <[u8; 8]>::try_from(&value[..])
             {
                 let since_lsn = u64::from_le_bytes(since);
-                readers.insert(reader.to_owned(), Reader { since_lsn, next: BTreeMap::new() });
+                readers.insert(
+                    reader.to_owned(),
+                    Reader {
+                        since_lsn,
+                        next: BTreeMap::new(),
+                    },
+                );
             }
         }
-        let log_id: String = log.id().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Arc::new(Stream::new(name, entry, &log_id, log, self.env.io.clone(), readers)))
+        let log_id: String = log
+            .id()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Arc::new(Stream::new(
+            name,
+            entry,
+            &log_id,
+            log,
+            self.env.io.clone(),
+            readers,
+        )))
     }
 
     /// Removes the files of a stream that is being deleted, and its readers. The directory stays.
@@ -298,9 +347,13 @@ impl Streams {
             }
             disk.sync_dir(&dir).map_err(|error| (dir, error))
         };
-        offload::run(self.env.io.clone(), remove).await?.map_err(|(path, source)| {
-            crate::Error::Io { doing: "removing", path, source: Arc::new(source) }
-        })?;
+        offload::run(self.env.io.clone(), remove)
+            .await?
+            .map_err(|(path, source)| crate::Error::Io {
+                doing: "removing",
+                path,
+                source: Arc::new(source),
+            })?;
         for (key, _) in self.catalogue.entries(READERS) {
             if key.split_once('/').is_some_and(|(dir, _)| dir == entry.dir) {
                 self.catalogue.remove_entry(READERS, &key).await?;
@@ -308,7 +361,10 @@ impl Streams {
         }
         entry.life = Life::Deleted;
         entry.shards = Vec::new();
-        Ok(self.catalogue.put_entry(STREAMS, name, entry.to_bytes()).await?)
+        Ok(self
+            .catalogue
+            .put_entry(STREAMS, name, entry.to_bytes())
+            .await?)
     }
 
     fn map(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Stream>>> {
@@ -400,7 +456,10 @@ impl Stream {
     /// `NoShard`.
     pub fn shard(&self, id: ShardId) -> Result<&Shard, StreamError> {
         let at = self.shards.binary_search_by_key(&id, |shard| shard.id);
-        let missing = |_| StreamError::NoShard { name: self.name.clone(), shard: id };
+        let missing = |_| StreamError::NoShard {
+            name: self.name.clone(),
+            shard: id,
+        };
         Ok(&self.shards[at.map_err(missing)?])
     }
 
@@ -434,7 +493,9 @@ impl Stream {
 
     pub(super) fn check_alive(&self) -> Result<(), StreamError> {
         if self.is_deleted() {
-            return Err(StreamError::NotFound { name: self.name.clone() });
+            return Err(StreamError::NotFound {
+                name: self.name.clone(),
+            });
         }
         Ok(())
     }
@@ -462,14 +523,21 @@ pub fn check_name(name: &str) -> Result<(), StreamError> {
     if !(1..=MAX_NAME_BYTES).contains(&name.len()) || !name.bytes().all(allowed) {
         return Err(StreamError::Invalid(format!(
             "`{}` is no name of a stream: use 1 to {MAX_NAME_BYTES} letters, digits, `_`, `.` or `-`",
-            name.chars().take(MAX_NAME_BYTES).collect::<String>().escape_debug()
+            name.chars()
+                .take(MAX_NAME_BYTES)
+                .collect::<String>()
+                .escape_debug()
         )));
     }
     Ok(())
 }
 
 fn check_options(name: &str, options: &StreamOptions) -> Result<(), StreamError> {
-    let StreamOptions { shards, max_record_bytes, .. } = options;
+    let StreamOptions {
+        shards,
+        max_record_bytes,
+        ..
+    } = options;
     if !(1..=MAX_SHARDS).contains(shards) {
         return Err(StreamError::Invalid(format!(
             "stream {name} has {shards} shards, limit 1 to {MAX_SHARDS}"

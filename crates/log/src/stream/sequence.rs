@@ -149,18 +149,33 @@ mod tests {
                 time_s: 1_491_339_757,
             }
         );
-        let numbers = ShardNumbers { created_s: parts.created_s, shard: parts.shard };
+        let numbers = ShardNumbers {
+            created_s: parts.created_s,
+            shard: parts.shard,
+        };
         assert!(numbers.owns(parts));
-        assert_eq!(numbers.position(parts.index, parts.time_s).to_decimal(), REAL);
+        assert_eq!(
+            numbers.position(parts.index, parts.time_s).to_decimal(),
+            REAL
+        );
     }
 
     #[test]
     fn neighbours_lie_a_stride_apart_and_the_index_decides() {
-        let numbers = ShardNumbers { created_s: 1_700_000_000, shard: 3 };
+        let numbers = ShardNumbers {
+            created_s: 1_700_000_000,
+            shard: 3,
+        };
         let first = numbers.of_lsn(41, 1_700_000_123_456);
-        assert_eq!(first.advance(STRIDE, 7), numbers.of_lsn(48, 1_700_000_123_999));
+        assert_eq!(
+            first.advance(STRIDE, 7),
+            numbers.of_lsn(48, 1_700_000_123_999)
+        );
         let carried = numbers.of_lsn((1 << 48) - 2, 5_000);
-        assert_eq!(carried.advance(STRIDE, 1), numbers.of_lsn((1 << 48) - 1, 5_000));
+        assert_eq!(
+            carried.advance(STRIDE, 1),
+            numbers.of_lsn((1 << 48) - 1, 5_000)
+        );
         assert!(numbers.of_lsn(1, 9_000) < numbers.of_lsn(2, 1_000));
         assert!(numbers.starting() < numbers.of_lsn(1, 0));
         assert!(numbers.of_lsn(LAST_INDEX - 1, u64::MAX) < numbers.ending(0));
@@ -171,12 +186,25 @@ mod tests {
     #[test]
     fn what_is_not_a_number_of_version_2_is_refused() {
         let zero_first = format!("0{REAL}");
-        for bad in ["", "0", "1", "abc", zero_first.as_str(), "49571904859951697672938815047"] {
+        for bad in [
+            "",
+            "0",
+            "1",
+            "abc",
+            zero_first.as_str(),
+            "49571904859951697672938815047",
+        ] {
             assert_eq!(Parts::from_decimal(bad), None, "{bad}");
         }
-        let numbers = ShardNumbers { created_s: 16_025_175_000, shard: 0 };
+        let numbers = ShardNumbers {
+            created_s: 16_025_175_000,
+            shard: 0,
+        };
         assert_eq!(Parts::of(&numbers.starting()), None, "seconds out of range");
-        let negative = ShardNumbers { created_s: 1, shard: u32::MAX };
+        let negative = ShardNumbers {
+            created_s: 1,
+            shard: u32::MAX,
+        };
         assert_eq!(Parts::of(&negative.starting()), None, "shard above 2^31");
         assert_eq!(Parts::of(&Position::END), None);
     }

@@ -22,7 +22,11 @@ impl ShardId {
             None => text,
         };
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let index: i32 = if plain { digits.parse().ok()? } else { return None };
+        let index: i32 = if plain {
+            digits.parse().ok()?
+        } else {
+            return None;
+        };
         u32::try_from(index).ok().map(Self)
     }
 
@@ -58,7 +62,10 @@ pub struct Shard {
 impl Shard {
     /// Its numbers.
     pub fn numbers(&self) -> ShardNumbers {
-        ShardNumbers { created_s: self.created_s, shard: self.id.0 }
+        ShardNumbers {
+            created_s: self.created_s,
+            shard: self.id.0,
+        }
     }
 
     /// The number below all its records.
@@ -83,7 +90,16 @@ mod tests {
             assert_eq!(ShardId::parse(text), Some(ShardId(7)), "{text}");
         }
         assert_eq!(ShardId::parse("2147483647"), Some(ShardId(2_147_483_647)));
-        for bad in ["", "shardId-", "shardId-x", "2147483648", "a-b-1", "shardId--1", "+1", "1 "] {
+        for bad in [
+            "",
+            "shardId-",
+            "shardId-x",
+            "2147483648",
+            "a-b-1",
+            "shardId--1",
+            "+1",
+            "1 ",
+        ] {
             assert_eq!(ShardId::parse(bad), None, "{bad}");
         }
     }

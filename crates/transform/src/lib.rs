@@ -1,1 +1,14 @@
-//! transform
+//! Runs the user's WebAssembly under limits.
+//!
+//! Takes micro-batches of `Records`, gives `Outcomes`. The contract of host and guest is
+//! `transforms/wit/transform.wit`. Reading modules from files, and when to log what a guest says,
+//! are the caller's.
+
+pub mod wasm;
+
+pub mod verdicts;
+
+pub mod error;
+
+pub use error::Error;
+pub use wasm::{GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};

@@ -1,0 +1,202 @@
+//! Calls a guest for a micro-batch, and where that fails for its parts, down to the records that
+//! cause it. What comes out is a function of the micro-batch and its overruns alone.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use hydrant_core::Records;
+use hydrant_core::outcomes::{Call, Failure, Outcomes, OutcomesBuilder, Overruns};
+
+use super::bindings::Outcome;
+use super::call::{Answer, Patience, Problem};
+use super::limits::{MESSAGE_MAX_BYTES, truncated};
+use super::transform::WasmTransform;
+
+/// The kind of failure, as object keys name it.
+const KIND: &str = "processing-failed";
+/// So many records of a micro-batch are searched for; then parts that fail do so as a whole.
+const POISON_MAX: usize = 16;
+/// The least time that a part gets, where the limit is not less: far above what a healthy part
+/// takes on a machine that is busy with other things.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+/// A call that this machine could not run is tried so often, with growing pauses.
+const HOST_TRIES: u32 = 3;
+const HOST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The work on one micro-batch.
+pub(super) struct Bisect<'a> {
+    transform: &'a WasmTransform,
+    batch: &'a Records,
+    overruns: Overruns<'a>,
+    builder: OutcomesBuilder,
+    output_limit: usize,
+    output_bytes: usize,
+    isolated: usize,
+}
+
+impl<'a> Bisect<'a> {
+    pub(super) fn new(
+        transform: &'a WasmTransform,
+        batch: &'a Records,
+        overruns: Overruns<'a>,
+    ) -> Self {
+        Self {
+            transform,
+            batch,
+            overruns,
+            builder: OutcomesBuilder::with_capacity(batch.len(), batch.data_bytes()),
+            output_limit: transform.limits.output_limit(batch.data_bytes()),
+            output_bytes: 0,
+            isolated: 0,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Outcomes {
+        if !self.batch.is_empty() {
+            self.part(0..self.batch.len());
+        }
+        self.builder.build()
+    }
+
+    fn part(&mut self, part: Range<usize>) {
+        let problem = match self.call(part.clone()) {
+            Ok(answer) => {
+                self.output_bytes += answer.weight;
+                return self.take(part, answer.outcomes);
+            }
+            Err(problem) => problem,
+        };
+        if problem == Problem::TimedOut && matches!(self.overruns, Overruns::Decide) {
+            self.builder.overrun(place(&part));
+        }
+        if self.isolated == POISON_MAX {
+            let message = format!(
+                "the transform failed for a part of the batch, after {POISON_MAX} of its records \
+                 failed one by one; the last reason: {}",
+                self.message(&problem)
+            );
+            return part.for_each(|i| self.failed(i, "Transform.TooManyPoisonRecords", &message));
+        }
+        if part.len() == 1 {
+            self.isolated += 1;
+            let message = self.message(&problem);
+            return self.failed(part.start, code(&problem), &message);
+        }
+        let middle = part.start.midpoint(part.end);
+        self.part(part.start..middle);
+        self.part(middle..part.end);
+    }
+
+    fn call(&self, part: Range<usize>) -> Result<Answer, Problem> {
+        let patience = match self.overruns {
+            Overruns::Known(calls) if calls.contains(&place(&part)) => {
+                return Err(Problem::TimedOut);
+            }
+            Overruns::Known(_) => Patience::Endless(self.limit(&part)),
+            Overruns::Decide => Patience::Limited(self.limit(&part)),
+        };
+        // What is left of the whole: many parts together stay within it too.
+        let output_limit = self.output_limit.saturating_sub(self.output_bytes);
+        let call = || {
+            self.transform
+                .call(self.batch, part.clone(), patience, output_limit)
+        };
+        for tried in 1..HOST_TRIES {
+            match call() {
+                Err(Problem::Host(reason)) => {
+                    let module = &self.transform.module;
+                    tracing::warn!(module, reason, tried, "transform cannot be run now");
+                    std::thread::sleep(HOST_PAUSE * tried);
+                }
+                answer => return answer,
+            }
+        }
+        call()
+    }
+
+    fn limit(&self, part: &Range<usize>) -> Duration {
+        let whole = u32::try_from(self.batch.len()).unwrap_or(u32::MAX);
+        let share = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let time = self.transform.limits.time;
+        (time / whole)
+            .saturating_mul(share)
+            .max(LEAST_TIME)
+            .min(time)
+    }
+
+    fn take(&mut self, part: Range<usize>, outcomes: Vec<Outcome>) {
+        for (i, outcome) in part.zip(outcomes) {
+            let record = index(i);
+            match outcome {
+                Outcome::Unchanged(keys) => self.builder.output(record, self.batch.data(i), &keys),
+                Outcome::Ok(one) => self.builder.output(record, &one.data, &one.partition_keys),
+                Outcome::Many(outputs) if outputs.is_empty() => self.builder.dropped(),
+                Outcome::Many(outputs) => {
+                    for one in outputs {
+                        self.builder.output(record, &one.data, &one.partition_keys);
+                    }
+                }
+                Outcome::Dropped => self.builder.dropped(),
+                Outcome::Failed(message) => {
+                    self.failed(i, "Transform.ProcessingFailed", &message);
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, record: usize, code: &str, message: &str) {
+        self.builder.failed(Failure {
+            record: index(record),
+            output: 0,
+            kind: KIND,
+            code: code.to_owned(),
+            message: truncated(message, MESSAGE_MAX_BYTES).to_owned(),
+            origin: self.transform.module.clone(),
+        });
+    }
+
+    /// What the error output says. It names no limit of time: that may change before a redo.
+    fn message(&self, problem: &Problem) -> String {
+        match problem {
+            Problem::Trapped(reason) => format!("the transform trapped: {reason}"),
+            Problem::TimedOut => "the transform did not end within its time limit".to_owned(),
+            Problem::MemoryLimit => {
+                let limit = self.transform.limits.memory_bytes;
+                format!("the transform wanted more memory than its limit of {limit} bytes")
+            }
+            Problem::OutputLimit => format!(
+                "the outputs pass what is left of the limit of {} bytes a batch",
+                self.output_limit
+            ),
+            Problem::InvalidOutput(reason) => {
+                format!("the answer of the transform cannot be used: {reason}")
+            }
+            Problem::Refused(reason) => {
+                format!("the transform refused its configuration: {reason}")
+            }
+            Problem::Host(reason) => format!("the transform could not be run: {reason}"),
+        }
+    }
+}
+
+fn code(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::Trapped(_) => "Transform.Trapped",
+        Problem::TimedOut => "Transform.TimedOut",
+        Problem::MemoryLimit => "Transform.MemoryLimit",
+        Problem::OutputLimit => "Transform.OutputLimit",
+        Problem::InvalidOutput(_) | Problem::Refused(_) => "Transform.InvalidOutput",
+        Problem::Host(_) => "Transform.HostFailed",
+    }
+}
+
+fn place(part: &Range<usize>) -> Call {
+    Call {
+        first: index(part.start),
+        count: index(part.len()),
+    }
+}
+
+fn index(i: usize) -> u32 {
+    u32::try_from(i).expect("a block has fewer than 2^32 records, as its offsets take 4 bytes each")
+}

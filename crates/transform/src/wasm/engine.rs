@@ -1,0 +1,75 @@
+//! The engine that all transforms of a process share: compiler settings, and the thread whose
+//! ticks limit the time of calls.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, WasmFeatures};
+
+use crate::Error;
+
+/// Time between two ticks: the precision of time limits.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// A WebAssembly engine. One for the process: cloning shares it, and the last one dropped ends its
+/// thread.
+#[derive(Clone)]
+pub struct WasmEngine(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    ticker: Option<(SyncSender<()>, JoinHandle<()>)>,
+}
+
+impl WasmEngine {
+    /// Starts an engine and its thread.
+    ///
+    /// # Errors
+    /// Where this machine's processor is not supported, or no thread can be started.
+    pub fn new() -> Result<Self, Error> {
+        let engine = Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
+        let (stop, stopped) = mpsc::sync_channel(0);
+        let ticking = engine.clone();
+        let thread = std::thread::Builder::new()
+            .name("wasm-ticks".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    ticking.increment_epoch();
+                }
+            })
+            .map_err(|e| Error::Engine(e.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            engine,
+            ticker: Some((stop, thread)),
+        })))
+    }
+
+    pub(super) fn raw(&self) -> &Engine {
+        &self.0.engine
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.ticker.take() {
+            drop(stop);
+            // It cannot panic, and nothing could be done about it here.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Everything that could make two runs differ is off, NaNs have one form, and calls can be ended.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .wasm_backtrace_max_frames(None)
+        .wasm_features(WasmFeatures::THREADS, false)
+        .wasm_features(WasmFeatures::RELAXED_SIMD, false)
+        .wasm_features(WasmFeatures::MEMORY64, false);
+    config
+}

@@ -1,0 +1,16 @@
+//! The crate's public face: the example guests, a hostile one, and modules that are none of ours.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+mod drift;
+
+mod examples;
+
+mod hostile;
+
+mod modules;
+
+mod overruns;
+
+mod speed;

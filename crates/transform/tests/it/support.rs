@@ -1,0 +1,95 @@
+//! Loading guests and making batches.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use hydrant_core::outcomes::{Outcomes, Overruns};
+use hydrant_core::stage::Transform;
+use hydrant_core::{Position, Records, RecordsBuilder};
+use hydrant_transform::{Error, GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
+
+pub(crate) static ENGINE: LazyLock<WasmEngine> = LazyLock::new(|| WasmEngine::new().unwrap());
+pub(crate) static HOSTILE: &[u8] = include_bytes!("hostile.wasm");
+
+/// What a guest logged.
+pub(crate) type Lines = Arc<Mutex<Vec<(GuestLevel, String)>>>;
+
+pub(crate) fn transforms() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../transforms")
+}
+
+pub(crate) fn log() -> (GuestLog, Lines) {
+    let lines = Lines::default();
+    let sink = lines.clone();
+    (
+        Arc::new(move |level, line| sink.lock().unwrap().push((level, line.to_owned()))),
+        lines,
+    )
+}
+
+pub(crate) fn load(module: &[u8], config: &str) -> Result<Arc<WasmTransform>, Error> {
+    // A busy machine makes no verdicts of time in tests of other things.
+    let limits = Limits {
+        time: Duration::from_secs(600),
+        ..Limits::default()
+    };
+    WasmTransform::load(&ENGINE, module, config, "clicks", limits, log().0)
+}
+
+pub(crate) fn hostile() -> Arc<WasmTransform> {
+    load(HOSTILE, "{}").unwrap()
+}
+
+pub(crate) fn example(folder: &str, file: &str) -> Vec<u8> {
+    fs::read(transforms().join(folder).join(file)).unwrap()
+}
+
+pub(crate) fn batch<S: AsRef<[u8]>>(records: &[S]) -> Records {
+    let mut builder = RecordsBuilder::default();
+    for (i, record) in (0_u64..).zip(records) {
+        let key = format!("key-{i}");
+        builder.push(
+            Position::from_u64(100 + i),
+            1_000 + i,
+            key.as_bytes(),
+            record.as_ref(),
+        );
+    }
+    builder.build()
+}
+
+/// Outputs as text, in order.
+pub(crate) fn texts(outcomes: &Outcomes) -> Vec<String> {
+    (0..outcomes.len())
+        .map(|i| String::from_utf8(outcomes.data(i).to_vec()).unwrap())
+        .collect()
+}
+
+/// Record and code of each failure.
+pub(crate) fn failures(outcomes: &Outcomes) -> Vec<(u32, &str)> {
+    outcomes
+        .failures
+        .iter()
+        .map(|f| (f.record, f.code.as_str()))
+        .collect()
+}
+
+pub(crate) fn apply(transform: &WasmTransform, records: &[&str]) -> Outcomes {
+    transform.apply(&batch(records), Overruns::Decide)
+}
+
+/// Everything that must be the same when a batch is done again; overruns are listed only once.
+pub(crate) fn result(outcomes: &Outcomes) -> String {
+    let outputs: Vec<_> = (0..outcomes.len())
+        .map(|i| {
+            (
+                outcomes.record(i),
+                outcomes.data(i).to_vec(),
+                outcomes.partition_keys(i),
+            )
+        })
+        .collect();
+    format!("{outputs:?} {} {:?}", outcomes.dropped, outcomes.failures)
+}

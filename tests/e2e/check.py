@@ -90,11 +90,12 @@ def test(folder):
             text = text.replace(old, new)
         code, said = run_check(folder, text)
         harness.check(code == 2, f"{name}: ended with {code}: {said}")
-        reported = [line for line in said.splitlines() if "hydrant.yaml:" in line]
+        reported = sorted(line for line in said.splitlines() if line.startswith("hydrant.yaml:"))
         harness.check(len(reported) == len(faults), f"{name}: {len(faults)} faults wanted, got: {said}")
         for line, (number, path, remedy) in zip(reported, faults, strict=True):
-            for wanted in (f"hydrant.yaml:{number}", path, remedy):
-                harness.check(wanted in line, f"{name}: `{wanted}` is not in: {line}")
+            place = f"hydrant.yaml:{number}: {path}"
+            harness.check(line.startswith(place), f"{name}: `{place}` does not begin: {line}")
+            harness.check(remedy in line.removeprefix(place), f"{name}: `{remedy}` is not in: {line}")
     code, said = run_check(folder, "streams: [")
     harness.check(code == 2 and "hydrant.yaml:1" in said, f"text that is no YAML ended with {code}: {said}")
 

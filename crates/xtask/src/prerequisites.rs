@@ -20,8 +20,12 @@ const ALL: [Prerequisite; 6] = [
         package: "golang",
     },
     Prerequisite {
-        probe: &["python3", "-V"],
-        what: "runs the readers",
+        probe: &[
+            "python3",
+            "-c",
+            "import sys; sys.exit(sys.version_info < (3, 10))",
+        ],
+        what: "runs the readers, which want 3.10",
         package: "python3",
     },
     Prerequisite {

@@ -92,7 +92,7 @@ fn choose(arguments: &[String]) -> Result<Chosen> {
 }
 
 fn unit(services: &Services) -> Result<()> {
-    let mut command = process::cargo(&["test"]);
+    let mut command = process::cargo(&["test", "--no-fail-fast"]);
     process::run(services.export(command.args(SELECTION)), "cargo test")
 }
 

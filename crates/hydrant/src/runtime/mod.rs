@@ -1,0 +1,8 @@
+//! The real clock, dice and thread pools that are handed to the crates below.
+
+pub mod clock;
+
+pub mod pool;
+
+pub use clock::{RealClock, RealRng};
+pub use pool::Pool;

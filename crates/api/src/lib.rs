@@ -1,1 +1,18 @@
-//! api
+//! Speaks the Kinesis wire protocol and turns its shapes into ours: embedded streams that AWS SDKs
+//! can use.
+//!
+//! JSON 1.1 over HTTP/1.1 and h2c on one port. Storage is left to `hydrant_log::stream`.
+
+pub mod settings;
+
+pub mod server;
+
+mod protocol;
+
+mod kinesis;
+
+pub mod error;
+
+pub use error::Error;
+pub use server::{Server, bind, serve};
+pub use settings::{ACCOUNT_ID, Auth, Settings};

@@ -104,7 +104,8 @@ impl StreamEntry {
 
 impl From<&Shard> for ShardEntry {
     fn from(shard: &Shard) -> Self {
-        let halves = |key: u128| [key >> 64, key & u128::from(u64::MAX)].map(|half| half as u64);
+        let half = |key: u128| u64::try_from(key).unwrap_or(u64::MAX);
+        let halves = |key: u128| [half(key >> 64), half(key & u128::from(u64::MAX))];
         let ([a, b], [c, d]) = (halves(shard.range.first), halves(shard.range.last));
         Self {
             id: shard.id,

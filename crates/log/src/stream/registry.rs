@@ -42,7 +42,7 @@ impl Default for StreamOptions {
     fn default() -> Self {
         Self {
             shards: 1,
-            retention: Duration::from_secs(24 * 3600),
+            retention: Duration::from_hours(24),
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
             on_demand: false,
         }
@@ -56,7 +56,7 @@ pub struct Streams {
     catalogue: Arc<dyn Catalogue>,
     rng: Arc<dyn Rng>,
     options: LogOptions,
-    streams: Mutex<BTreeMap<String, Arc<Stream>>>,
+    by_name: Mutex<BTreeMap<String, Arc<Stream>>>,
     /// Held while a stream is made, changed or deleted.
     changing: tokio::sync::Mutex<()>,
 }
@@ -80,7 +80,7 @@ impl Streams {
             catalogue,
             rng,
             options,
-            streams: Mutex::default(),
+            by_name: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         };
         for (name, bytes) in all.catalogue.entries(STREAMS) {
@@ -248,8 +248,8 @@ impl Streams {
                 name: name.to_owned(),
             });
         }
-        let created_ms = self.env.clock.wall_ms();
-        let mut created_s = created_ms / 1000;
+        let now_ms = self.env.clock.wall_ms();
+        let mut created_s = now_ms / 1000;
         // A deleted stream of this name: the new one must differ in its numbers.
         let earlier = self
             .catalogue
@@ -274,7 +274,7 @@ impl Streams {
         let entry = StreamEntry {
             life: Life::Active,
             dir: format!("{name}-{created_s}"),
-            created_ms,
+            created_ms: now_ms,
             created_s,
             retention_ms: millis(options.retention),
             max_record_bytes: options.max_record_bytes as u64,
@@ -321,12 +321,12 @@ impl Streams {
                 );
             }
         }
-        let log_id: String = log
+        let log_id = log
             .id()
             .iter()
             .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(0, |id, byte| id << 8 | u64::from(*byte));
+        let identity = format!("{}-{log_id:016x}", entry.dir);
         Ok(Arc::new(Stream::new(
             name,
             entry,
@@ -368,7 +368,7 @@ impl Streams {
     }
 
     fn map(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Stream>>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -393,14 +393,14 @@ impl Stream {
     fn new(
         name: &str,
         entry: &StreamEntry,
-        log_id: &str,
+        identity: String,
         log: Log,
         io: Arc<dyn Offload>,
         readers: BTreeMap<String, Reader>,
     ) -> Self {
         Self {
             name: name.to_owned(),
-            identity: format!("{}-{log_id}", entry.dir),
+            identity,
             dir: entry.dir.clone(),
             created_ms: entry.created_ms,
             created_s: entry.created_s,

@@ -1,0 +1,174 @@
+//! The Kinesis Data Streams operations on embedded streams: shapes and messages as Kinesis has
+//! them (target `Kinesis_20131202`).
+
+mod naming;
+
+mod streams;
+
+mod shards;
+
+mod put;
+
+mod iterator;
+
+mod records;
+
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hydrant_core::budget::{Account, Permit};
+use hydrant_core::clock::Clock;
+use hydrant_log::stream::{StreamError, Streams};
+
+use crate::protocol::{Fault, Members, Reply, members};
+use crate::settings::ACCOUNT_ID;
+
+/// What `X-Amz-Target` begins with.
+pub(crate) const TARGET: &str = "Kinesis_20131202.";
+
+/// Bodies of calls that carry no records; none of them needs more.
+const SMALL_BODY_BYTES: usize = 1 << 20;
+
+/// How long a call waits for memory before it is told to come back.
+const BUDGET_WAIT: Duration = Duration::from_secs(2);
+
+/// Work on fewer bytes than this stays on its thread: well below 1 ms.
+const INLINE_BYTES: usize = 256 << 10;
+
+/// Serves the operations.
+pub(crate) struct Kinesis {
+    streams: Arc<Streams>,
+    account: Account,
+    clock: Arc<dyn Clock>,
+    region: String,
+}
+
+impl Kinesis {
+    pub(crate) fn new(
+        streams: Arc<Streams>,
+        account: Account,
+        clock: Arc<dyn Clock>,
+        region: String,
+    ) -> Self {
+        Self {
+            streams,
+            account,
+            clock,
+            region,
+        }
+    }
+
+    /// Whether there is such an operation.
+    pub(crate) fn knows(operation: &str) -> bool {
+        matches!(
+            operation,
+            "PutRecord"
+                | "PutRecords"
+                | "GetRecords"
+                | "GetShardIterator"
+                | "CreateStream"
+                | "DeleteStream"
+                | "DescribeStream"
+                | "DescribeStreamSummary"
+                | "ListStreams"
+                | "ListShards"
+        )
+    }
+
+    /// Serves one call.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        operation: &str,
+        body: Bytes,
+    ) -> Result<Reply, Fault> {
+        match operation {
+            "PutRecord" => return self.put_record(body).await,
+            "PutRecords" => return self.put_records(body).await,
+            _ => {}
+        }
+        if body.len() > SMALL_BODY_BYTES {
+            return Err(Fault::serialization(format!(
+                "the request body of {operation} is {} bytes, limit {SMALL_BODY_BYTES}",
+                body.len()
+            )));
+        }
+        let map = members::parse(&body)?;
+        let members = Members::new(&map);
+        match operation {
+            "GetRecords" => self.get_records(&members).await,
+            "GetShardIterator" => self.get_shard_iterator(&members),
+            "CreateStream" => self.create_stream(&members).await,
+            "DeleteStream" => self.delete_stream(&members).await,
+            "DescribeStream" => self.describe_stream(&members),
+            "DescribeStreamSummary" => self.describe_stream_summary(&members),
+            "ListStreams" => self.list_streams(&members),
+            "ListShards" => self.list_shards(&members),
+            _ => Err(Fault::unknown_operation()),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    /// Takes bytes of the budget; gives up when they are not free soon.
+    pub(crate) async fn hold(&self, bytes: usize) -> Result<Permit, Fault> {
+        tokio::select! {
+            biased;
+            permit = self.account.take(bytes) => Ok(permit),
+            () = self.clock.sleep(BUDGET_WAIT) => Err(Fault::throttled(
+                "the memory budget is full; calls are taken again once deliveries catch up",
+            )),
+        }
+    }
+}
+
+/// What an error of a stream is to the client. What broke here is logged, once.
+fn fault(error: &StreamError) -> Fault {
+    match error {
+        StreamError::NotFound { name } => Fault::not_found(format!(
+            "Stream {name} under account {ACCOUNT_ID} not found."
+        )),
+        StreamError::Exists { name } => Fault::in_use(format!(
+            "Stream {name} under account {ACCOUNT_ID} already exists."
+        )),
+        StreamError::NoShard { name, shard } => Fault::not_found(format!(
+            "Shard {shard} in stream {name} under account {ACCOUNT_ID} does not exist"
+        )),
+        StreamError::Invalid(message) => Fault::argument(message.clone()),
+        StreamError::Log(hydrant_log::Error::LowSpace) => {
+            Fault::throttled("the disk is nearly full; puts are taken again once space is free")
+        }
+        StreamError::Foreign { .. }
+        | StreamError::Catalogue { .. }
+        | StreamError::JobLost(_)
+        | StreamError::Log(_) => {
+            tracing::error!(error = error as &dyn std::error::Error, "a stream failed");
+            Fault::internal()
+        }
+    }
+}
+
+/// Runs work that holds the CPU off the async threads, unless it is short.
+async fn off_thread<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    if bytes < INLINE_BYTES {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "a call panicked");
+        Fault::internal()
+    })
+}
+
+/// Milliseconds since the epoch as seconds with a fraction, as JSON carries timestamps.
+fn seconds(ms: u64) -> serde_json::Value {
+    let text = format!("{}.{:03}", ms / 1000, ms % 1000);
+    text.parse::<serde_json::Number>()
+        .map_or(serde_json::Value::Null, Into::into)
+}

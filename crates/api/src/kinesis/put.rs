@@ -1,0 +1,387 @@
+//! `PutRecord` and `PutRecords`: the hot path. Text is borrowed from the body, data is decoded
+//! into one arena per call, and the answer is written by hand.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64_simd::STANDARD;
+use bytes::Bytes;
+use hydrant_log::stream::put::{MAX_CALL_BYTES, MAX_KEY_CHARS, MAX_RECORDS};
+use hydrant_log::stream::{
+    Batch, Parts, Placed, PutEntry, ShardId, Stream, StreamError, parse_hash_key,
+};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::json;
+
+use super::{Kinesis, fault, off_thread};
+use crate::protocol::{Checks, Fault, Members, Reply, members};
+use crate::settings::ACCOUNT_ID;
+
+/// Bodies up to this length are parsed a second time for the exact message when they are wrong.
+const EXPLAINED_BYTES: usize = 1 << 20;
+
+/// Text that is borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecord<'a> {
+    #[serde(borrow)]
+    stream_name: Option<Text<'a>>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    data: Option<Text<'a>>,
+    partition_key: Option<Text<'a>>,
+    explicit_hash_key: Option<Text<'a>>,
+    sequence_number_for_ordering: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecords<'a> {
+    #[serde(borrow)]
+    stream_name: Option<Text<'a>>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    records: Option<Entries<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(borrow)]
+    data: Option<Text<'a>>,
+    partition_key: Option<Text<'a>>,
+    explicit_hash_key: Option<Text<'a>>,
+}
+
+/// The records of a call; of more than the limit only the number is kept.
+struct Entries<'a> {
+    kept: Vec<Entry<'a>>,
+    count: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
+            type Value = Entries<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of records")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut kept = Vec::new();
+                while kept.len() < MAX_RECORDS {
+                    let Some(entry) = list.next_element()? else {
+                        let count = kept.len();
+                        return Ok(Entries { kept, count });
+                    };
+                    kept.push(entry);
+                }
+                let mut count = kept.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Entries { kept, count })
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
+}
+
+impl Kinesis {
+    pub(super) async fn put_record(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
+        let (this, bytes) = (self.clone(), body.len());
+        let (stream, batch) = off_thread(bytes, move || this.prepare_one(&body)).await??;
+        let placed = stream.append(batch).await.map_err(|error| fault(&error))?;
+        let [placed] = placed[..] else {
+            return Err(Fault::internal());
+        };
+        let mut answer = Vec::with_capacity(160);
+        answer.push(b'{');
+        push_placed(placed, &mut answer);
+        answer.extend_from_slice(b",\"EncryptionType\":\"NONE\"}");
+        Ok(Reply::new(answer))
+    }
+
+    pub(super) async fn put_records(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
+        let (this, bytes) = (self.clone(), body.len());
+        let (stream, batch) = off_thread(bytes, move || this.prepare_many(&body)).await??;
+        let shards: Vec<ShardId> = batch.shards().collect();
+        match stream.append(batch).await {
+            Ok(placed) => Ok(Reply::new(all_placed(&placed))),
+            Err(StreamError::Log(hydrant_log::Error::LowSpace)) => {
+                let error = "ProvisionedThroughputExceededException";
+                let message = |shard| {
+                    format!(
+                        "Rate exceeded for shard {shard} in stream {} under account {ACCOUNT_ID}.",
+                        stream.name()
+                    )
+                };
+                Ok(Reply::new(all_failed(
+                    shards.into_iter().map(|it| (error, message(it))),
+                )))
+            }
+            Err(error @ StreamError::NotFound { .. }) => Err(fault(&error)),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a put failed");
+                let each = |_| ("InternalFailure", "Internal Service Failure".to_owned());
+                Ok(Reply::new(all_failed(shards.into_iter().map(each))))
+            }
+        }
+    }
+
+    fn prepare_one(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
+        let call: PutRecord<'_> = sonic_rs::from_slice(body)
+            .map_err(|error| explained(body, error.offset(), explain_entry))?;
+        let entry = Entry {
+            data: call.data,
+            partition_key: call.partition_key,
+            explicit_hash_key: call.explicit_hash_key,
+        };
+        let mut checks = Checks::default();
+        check_entry(&mut checks, &entry, "");
+        checks.done()?;
+        let stream = self.find(
+            text(call.stream_name.as_ref()),
+            text(call.stream_arn.as_ref()),
+        )?;
+        if let Some(number) = text(call.sequence_number_for_ordering.as_ref()) {
+            self.check_ordering(&stream, number)?;
+        }
+        let batch = prepare(&stream, &[entry], |_| String::new())?;
+        Ok((stream, batch))
+    }
+
+    fn prepare_many(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
+        let call: PutRecords<'_> = sonic_rs::from_slice(body)
+            .map_err(|error| explained(body, error.offset(), explain_list))?;
+        let mut checks = Checks::default();
+        let entries = match &call.records {
+            None => {
+                checks.missing("records");
+                &[][..]
+            }
+            Some(Entries { count, .. }) if !(1..=MAX_RECORDS).contains(count) => {
+                let (word, bound) = if *count == 0 {
+                    ("greater", 1)
+                } else {
+                    ("less", MAX_RECORDS)
+                };
+                let constraint = format!("Member must have length {word} than or equal to {bound}");
+                checks.fail(Some(&format!("[{count} records]")), "records", &constraint);
+                &[][..]
+            }
+            Some(Entries { kept, .. }) => kept,
+        };
+        for (i, entry) in (1..).zip(entries) {
+            if entry.is_sound() {
+                continue;
+            }
+            check_entry(&mut checks, entry, &format!("records.{i}.member."));
+        }
+        checks.done()?;
+        let stream = self.find(
+            text(call.stream_name.as_ref()),
+            text(call.stream_arn.as_ref()),
+        )?;
+        let batch = prepare(&stream, entries, |i| format!("records.{}.member.", i + 1))?;
+        Ok((stream, batch))
+    }
+
+    /// A number to be above of must be one, and not of the future.
+    fn check_ordering(&self, stream: &Stream, number: &str) -> Result<(), Fault> {
+        let now_s = self.now_ms() / 1000;
+        if Parts::from_decimal(number).is_some_and(|parts| parts.time_s <= now_s) {
+            return Ok(());
+        }
+        let shown: String = number.chars().take(128).collect();
+        Err(Fault::argument(format!(
+            "ExclusiveMinimumSequenceNumber {shown} used in PutRecord on stream {} under account {ACCOUNT_ID} is invalid.",
+            stream.name()
+        )))
+    }
+}
+
+impl Entry<'_> {
+    /// Whether nothing declared is wrong: the common case, without a path to make.
+    fn is_sound(&self) -> bool {
+        let key = text(self.partition_key.as_ref()).unwrap_or_default();
+        // As many bytes as characters at most, so that few keys are counted.
+        let fits =
+            !key.is_empty() && (key.len() <= MAX_KEY_CHARS || key.chars().count() <= MAX_KEY_CHARS);
+        fits && self.data.is_some() && self.explicit_hash_key.is_none()
+    }
+}
+
+/// Notes what is declared wrong about a record.
+fn check_entry(checks: &mut Checks, entry: &Entry<'_>, path: &str) {
+    if entry.data.is_none() {
+        checks.missing(&format!("{path}data"));
+    }
+    match text(entry.partition_key.as_ref()) {
+        Some(key) => checks.length(key, &format!("{path}partitionKey"), 1, MAX_KEY_CHARS),
+        None => checks.missing(&format!("{path}partitionKey")),
+    }
+    if let Some(key) = text(entry.explicit_hash_key.as_ref()) {
+        let plain = key == "0" || !key.starts_with('0');
+        if key.is_empty() || !plain || !key.bytes().all(|byte| byte.is_ascii_digit()) {
+            let shown: String = key.chars().take(64).collect();
+            let constraint = "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})";
+            checks.fail(Some(&shown), &format!("{path}explicitHashKey"), constraint);
+        }
+    }
+}
+
+/// Decodes the records and groups them by shard.
+fn prepare(
+    stream: &Stream,
+    entries: &[Entry<'_>],
+    path: impl Fn(usize) -> String,
+) -> Result<Batch, Fault> {
+    let encoded: usize = entries
+        .iter()
+        .map(|entry| text(entry.data.as_ref()).map_or(0, str::len))
+        .sum();
+    let mut arena = Vec::with_capacity(encoded / 4 * 3 + 3);
+    let mut decoded: Vec<(Range<usize>, Option<u128>)> = Vec::with_capacity(entries.len());
+    let (mut checks, mut total, limit) = (Checks::default(), 0, stream.max_record_bytes());
+    for (i, entry) in entries.iter().enumerate() {
+        let data = text(entry.data.as_ref()).unwrap_or_default();
+        let start = arena.len();
+        STANDARD
+            .decode_append(data, &mut arena)
+            .map_err(|_| not_base64(data, &path(i)))?;
+        let bytes = arena.len() - start + text(entry.partition_key.as_ref()).map_or(0, str::len);
+        if bytes > limit {
+            checks.data_too_long(arena.len() - start, &format!("{}data", path(i)), limit);
+        }
+        total += bytes;
+        let hash = match text(entry.explicit_hash_key.as_ref()) {
+            Some(key) => Some(parse_hash_key(key).ok_or_else(|| beyond_the_space(key))?),
+            None => None,
+        };
+        decoded.push((start..arena.len(), hash));
+    }
+    checks.done()?;
+    if total > MAX_CALL_BYTES {
+        return Err(Fault::argument(format!(
+            "Records size of {total} bytes with partition keys exceeds the limit of {MAX_CALL_BYTES} bytes of one call"
+        )));
+    }
+    let records: Vec<PutEntry<'_>> = decoded
+        .into_iter()
+        .zip(entries)
+        .map(|((range, explicit_hash_key), entry)| PutEntry {
+            data: &arena[range],
+            partition_key: text(entry.partition_key.as_ref()).unwrap_or_default(),
+            explicit_hash_key,
+        })
+        .collect();
+    stream.prepare(&records).map_err(|error| fault(&error))
+}
+
+fn text<'a>(member: Option<&'a Text<'_>>) -> Option<&'a str> {
+    member.map(|text| &*text.0)
+}
+
+fn beyond_the_space(key: &str) -> Fault {
+    Fault::argument(format!(
+        "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {key}"
+    ))
+}
+
+fn not_base64(data: &str, path: &str) -> Fault {
+    let at = if path.is_empty() {
+        "data".to_owned()
+    } else {
+        format!("{path}data")
+    };
+    let length = data.len();
+    if !length.is_multiple_of(4) {
+        return Fault::serialization(format!(
+            "'{at}' can not be converted to a Blob: Base64 encoded length is expected a multiple of 4 bytes but found: {length}"
+        ));
+    }
+    Fault::serialization(format!(
+        "'{at}' can not be converted to a Blob: Invalid Base64 character"
+    ))
+}
+
+/// The exact message for a body that was not understood; `check` looks at its records by type.
+fn explained(body: &[u8], offset: usize, check: fn(&Members<'_>) -> Result<(), Fault>) -> Fault {
+    let general = || {
+        Fault::serialization(format!(
+            "the request body is not as expected at byte {offset}"
+        ))
+    };
+    if body.len() > EXPLAINED_BYTES {
+        return general();
+    }
+    let found = members::parse(body).and_then(|map| {
+        let members = Members::new(&map);
+        members.string("StreamName")?;
+        members.string("StreamARN")?;
+        members.string("SequenceNumberForOrdering")?;
+        check(&members)
+    });
+    found.err().unwrap_or_else(general)
+}
+
+fn explain_entry(members: &Members<'_>) -> Result<(), Fault> {
+    members.blob("Data")?;
+    members.string("PartitionKey")?;
+    members.string("ExplicitHashKey").map(drop)
+}
+
+fn explain_list(members: &Members<'_>) -> Result<(), Fault> {
+    for record in members.list("Records")?.unwrap_or_default() {
+        match record {
+            serde_json::Value::Object(map) => explain_entry(&Members::new(map))?,
+            serde_json::Value::Null => {}
+            serde_json::Value::Array(_) => {
+                return Err(Fault::serialization(
+                    "Start of list found where not expected",
+                ));
+            }
+            _ => return Err(Fault::serialization("Expected null")),
+        }
+    }
+    Ok(())
+}
+
+fn push_placed(placed: Placed, answer: &mut Vec<u8>) {
+    answer.extend_from_slice(b"\"ShardId\":\"");
+    answer.extend_from_slice(placed.shard.to_string().as_bytes());
+    answer.extend_from_slice(b"\",\"SequenceNumber\":\"");
+    answer.extend_from_slice(placed.position.to_decimal().as_bytes());
+    answer.push(b'"');
+}
+
+fn all_placed(placed: &[Placed]) -> Vec<u8> {
+    let mut answer = Vec::with_capacity(64 + placed.len() * 128);
+    answer.extend_from_slice(b"{\"FailedRecordCount\":0,\"Records\":[");
+    for (i, placed) in placed.iter().enumerate() {
+        answer.extend_from_slice(if i == 0 { b"{" } else { b",{" });
+        push_placed(*placed, &mut answer);
+        answer.push(b'}');
+    }
+    answer.extend_from_slice(b"],\"EncryptionType\":\"NONE\"}");
+    answer
+}
+
+fn all_failed(failed: impl Iterator<Item = (&'static str, String)>) -> Vec<u8> {
+    let records: Vec<_> = failed
+        .map(|(code, message)| json!({ "ErrorCode": code, "ErrorMessage": message }))
+        .collect();
+    json!({ "FailedRecordCount": records.len(), "Records": records })
+        .to_string()
+        .into_bytes()
+}

@@ -1,0 +1,214 @@
+//! `GetRecords`: records as they were put (aggregates are not taken apart), base64 in JSON.
+
+use std::sync::Arc;
+
+use base64_simd::STANDARD;
+use hydrant_core::{Position, Records, offload};
+use hydrant_log::stream::{ShardId, Stream, StreamError};
+
+use super::token::{Kind, TOLERATED_MS, Token, identity_of, utc};
+use super::{Kinesis, fault, off_thread};
+use crate::protocol::{Checks, Fault, Members, Reply};
+
+/// Most records of one answer, and the default.
+const MAX_RECORDS: usize = 10_000;
+
+/// Most bytes of data and keys of one answer; a single larger record is given all the same.
+const MAX_BYTES: usize = 10 << 20;
+
+/// Bytes of the budget for one answer: what is read, and its JSON with base64.
+const HELD_BYTES: usize = MAX_BYTES * 5 / 2;
+
+impl Kinesis {
+    pub(super) async fn get_records(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+        let (stream, token) = self.resume(members)?;
+        let limit = members.integer("Limit")?;
+        let mut checks = Checks::default();
+        if let Some(limit) = limit {
+            checks.range(limit, "limit", 1, 10_000);
+        }
+        checks.done()?;
+        let limit = limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(MAX_RECORDS);
+        let shard = ShardId(token.shard);
+        let index = stream
+            .index_of(shard, token.after)
+            .map_err(|error| fault(&error))?;
+        let from = index.saturating_add(1);
+        if !stream.has(shard, from) {
+            let next = self.iterator(&stream, shard.0, token.after);
+            return Ok(Reply::new(rendered(&[], 0, &next)));
+        }
+        let mut permit = self.hold(HELD_BYTES).await?;
+        let (reader, after) = (stream.clone(), token.after);
+        let read = move || -> Result<(Vec<Records>, Position, u64), StreamError> {
+            let blocks = taken(&reader.read_blocking(shard, from, MAX_BYTES)?, limit);
+            let last = blocks
+                .last()
+                .and_then(Records::last_position)
+                .unwrap_or(after);
+            let next = reader.index_of(shard, last)?.saturating_add(1);
+            Ok((blocks, last, next))
+        };
+        let read = offload::run(stream.io(), read)
+            .await
+            .map_err(|lost| fault(&lost.into()))?;
+        let (blocks, last, next) = read.map_err(|error| fault(&error))?;
+        let examined_ms = blocks
+            .last()
+            .map_or(0, |block| block.arrival_ms(block.len() - 1));
+        let behind_ms = stream.behind_ms(shard, next, examined_ms, self.now_ms());
+        let iterator = self.iterator(&stream, shard.0, last);
+        let bytes = blocks.iter().map(Records::held_bytes).sum();
+        let body = off_thread(bytes, move || rendered(&blocks, behind_ms, &iterator)).await?;
+        permit.resize(body.len());
+        Ok(Reply::new(body).holding(permit))
+    }
+
+    /// The stream and token of an iterator that may still be used.
+    fn resume(&self, members: &Members<'_>) -> Result<(Arc<Stream>, Token), Fault> {
+        let Some(text) = members.string("ShardIterator")? else {
+            let mut checks = Checks::default();
+            checks.missing("shardIterator");
+            return Err(checks.done().expect_err("it was just found missing"));
+        };
+        let token = Token::decode(text).filter(|token| token.kind == Kind::Iterator);
+        let token = token.ok_or_else(|| Fault::argument("Invalid ShardIterator."))?;
+        let now_ms = self.now_ms();
+        if token.expired(now_ms) {
+            return Err(Fault::new(
+                "ExpiredIteratorException",
+                format!(
+                    "Iterator expired. The iterator was created at time {} while right now it is {} which is further in the future than the tolerated delay of {TOLERATED_MS} milliseconds.",
+                    utc(token.issued_ms),
+                    utc(now_ms)
+                ),
+            ));
+        }
+        let stream = self.find(Some(&token.name), members.string("StreamARN")?)?;
+        if identity_of(stream.identity()) != token.identity {
+            return Err(super::naming::not_found(&token.name));
+        }
+        Ok((stream, token))
+    }
+}
+
+/// The first records of what was read, up to the limits, at least one.
+fn taken(blocks: &[Records], limit: usize) -> Vec<Records> {
+    let (mut count, mut bytes, mut taken) = (0, 0, Vec::new());
+    for block in blocks {
+        let mut end = 0;
+        while end < block.len() && count < limit {
+            let size = block.data_len(end) + block.key(end).len();
+            if count > 0 && bytes + size > MAX_BYTES {
+                break;
+            }
+            (count, bytes, end) = (count + 1, bytes + size, end + 1);
+        }
+        if end > 0 {
+            taken.push(block.slice(0, end));
+        }
+        if end < block.len() {
+            break;
+        }
+    }
+    taken
+}
+
+/// The answer as JSON.
+fn rendered(blocks: &[Records], behind_ms: u64, iterator: &str) -> Vec<u8> {
+    let (count, bytes) = blocks.iter().fold((0, 0), |(count, bytes), block| {
+        (count + block.len(), bytes + block.held_bytes())
+    });
+    let mut body = Vec::with_capacity(bytes * 4 / 3 + count * 192 + iterator.len() + 128);
+    body.extend_from_slice(b"{\"Records\":[");
+    let mut first = true;
+    for block in blocks {
+        for i in 0..block.len() {
+            if !std::mem::take(&mut first) {
+                body.push(b',');
+            }
+            record(block, i, &mut body);
+        }
+    }
+    body.extend_from_slice(b"],\"NextShardIterator\":\"");
+    body.extend_from_slice(iterator.as_bytes());
+    body.extend_from_slice(b"\",\"MillisBehindLatest\":");
+    body.extend_from_slice(behind_ms.to_string().as_bytes());
+    body.push(b'}');
+    body
+}
+
+fn record(block: &Records, i: usize, body: &mut Vec<u8>) {
+    let (ms, key) = (block.arrival_ms(i), String::from_utf8_lossy(block.key(i)));
+    body.extend_from_slice(b"{\"SequenceNumber\":\"");
+    body.extend_from_slice(block.position(i).to_decimal().as_bytes());
+    body.extend_from_slice(b"\",\"ApproximateArrivalTimestamp\":");
+    body.extend_from_slice(format!("{}.{:03}", ms / 1000, ms % 1000).as_bytes());
+    body.extend_from_slice(b",\"Data\":\"");
+    STANDARD.encode_append(block.data(i), body);
+    body.extend_from_slice(b"\",\"PartitionKey\":");
+    body.extend_from_slice(serde_json::Value::from(key).to_string().as_bytes());
+    body.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use hydrant_core::{Position, Records, RecordsBuilder};
+
+    use super::{MAX_BYTES, rendered, taken};
+
+    fn block(first: u64, count: u64, bytes: usize) -> Records {
+        let mut builder = RecordsBuilder::default();
+        for i in 0..count {
+            let at = Position::from_u64(first + i);
+            builder.push(at, 1_700_000_000_045, "k\"é".as_bytes(), &vec![b'x'; bytes]);
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn the_limits_of_an_answer() {
+        let lengths = |blocks: &[Records], limit| {
+            taken(blocks, limit)
+                .iter()
+                .map(Records::len)
+                .collect::<Vec<_>>()
+        };
+        let small = [block(0, 3, 1), block(3, 3, 1), block(6, 3, 1)];
+        assert_eq!(lengths(&small, 100), [3, 3, 3]);
+        assert_eq!(lengths(&small, 6), [3, 3]);
+        assert_eq!(lengths(&small, 4), [3, 1]);
+        assert_eq!(lengths(&[], 4), [0_usize; 0]);
+        let large = [block(0, 1, MAX_BYTES), block(1, 1, 1)];
+        assert_eq!(
+            lengths(&large, 100),
+            [1],
+            "a record over the limit alone is given"
+        );
+        let halves = [block(0, 3, MAX_BYTES / 2 - 10)];
+        assert_eq!(lengths(&halves, 100), [2]);
+    }
+
+    #[test]
+    fn the_answer_is_json() {
+        let body = rendered(&[block(5, 2, 3)], 7, "abc=");
+        let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(value["Records"][1]["SequenceNumber"], "6");
+        assert_eq!(value["Records"][0]["Data"], "eHh4");
+        assert_eq!(value["Records"][0]["PartitionKey"], "k\"é");
+        assert_eq!(
+            value["Records"][0]["ApproximateArrivalTimestamp"],
+            1_700_000_000.045
+        );
+        assert_eq!(
+            (&value["NextShardIterator"], &value["MillisBehindLatest"]),
+            (&"abc=".into(), &7.into())
+        );
+        assert_eq!(
+            rendered(&[], 0, "i"),
+            br#"{"Records":[],"NextShardIterator":"i","MillisBehindLatest":0}"#
+        );
+    }
+}

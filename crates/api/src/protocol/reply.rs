@@ -1,0 +1,66 @@
+//! Answers: a JSON body that holds its bytes of the budget until it is sent.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hydrant_core::budget::Permit;
+use hyper::body::{Body, Frame, SizeHint};
+
+/// The body of an answer, in one piece.
+#[derive(Default)]
+pub(crate) struct Reply {
+    bytes: Option<Bytes>,
+    /// Given back once the body was sent, or dropped.
+    _permit: Option<Permit>,
+}
+
+impl Reply {
+    /// An answer without members: Kinesis sends no body at all.
+    pub(crate) fn empty() -> Self {
+        Self::default()
+    }
+
+    /// An answer of these bytes.
+    pub(crate) fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes: Bytes = bytes.into();
+        Self {
+            bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            _permit: None,
+        }
+    }
+
+    /// The JSON of a value.
+    pub(crate) fn json(value: &serde_json::Value) -> Self {
+        Self::new(value.to_string())
+    }
+
+    /// Holds bytes of the budget until the body is sent.
+    pub(crate) fn holding(self, permit: Permit) -> Self {
+        Self {
+            _permit: Some(permit),
+            ..self
+        }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}

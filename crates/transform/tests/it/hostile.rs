@@ -173,11 +173,11 @@ fn the_outputs_of_a_batch_stay_within_its_limit_together() {
     };
     let transform = load_with(limits);
     let large = "upper ".to_owned() + &"x".repeat(600 << 10);
-    let outcomes = transform.apply(&batch(&vec![large.as_str(); 4]), Overruns::Decide);
+    let outcomes = transform.apply(&batch(&[large.as_str(); 4]), Overruns::Decide);
     assert_eq!(outcomes.len(), 4, "16 times the input is allowed");
     // 10,000 outputs of a byte count 64 bytes more each: one of these records fits, four do not.
     let many = "many".to_owned() + &" a".repeat(10_000);
-    let outcomes = transform.apply(&batch(&vec![many.as_str(); 4]), Overruns::Decide);
+    let outcomes = transform.apply(&batch(&[many.as_str(); 4]), Overruns::Decide);
     assert_eq!(outcomes.len(), 10_000);
     let left = [1, 2, 3].map(|record| (record, "Transform.OutputLimit"));
     assert_eq!(failures(&outcomes), left);

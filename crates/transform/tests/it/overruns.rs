@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hydrant_core::outcomes::{Call, Overruns};
 use hydrant_core::stage::Transform;
-use hydrant_transform::{Limits, WasmTransform};
+use hydrant_transform::{Limits, WasmEngine, WasmTransform};
 
 use crate::support::{ENGINE, HOSTILE, batch, failures, log, result, texts};
 
@@ -28,7 +28,7 @@ fn an_endless_record_is_isolated_and_its_calls_are_recorded() {
     assert_eq!(outcomes.overruns, calls);
 
     // Done again, those calls are not run: with an hour of time they would not end in this test.
-    let patient = hasty(Duration::from_secs(3600));
+    let patient = hasty(Duration::from_hours(1));
     assert_eq!(
         patient.digest(),
         transform.digest(),
@@ -61,4 +61,17 @@ fn a_redo_gives_every_other_call_as_long_as_it_needs() {
     let patient = transform.apply(&records, Overruns::Known(&[]));
     assert_eq!(texts(&patient), ["slow"; 30]);
     assert!(patient.overruns.is_empty());
+}
+
+#[test]
+fn a_transform_keeps_its_engine_ticking() {
+    let engine = WasmEngine::new().unwrap();
+    let limits = Limits {
+        time: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let transform = WasmTransform::load(&engine, HOSTILE, "{}", "", limits, log().0).unwrap();
+    drop(engine);
+    let outcomes = transform.apply(&batch(&["loop"]), Overruns::Decide);
+    assert_eq!(failures(&outcomes), [(0, "Transform.TimedOut")]);
 }

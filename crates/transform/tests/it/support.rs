@@ -32,7 +32,7 @@ pub(crate) fn log() -> (GuestLog, Lines) {
 pub(crate) fn load(module: &[u8], config: &str) -> Result<Arc<WasmTransform>, Error> {
     // A busy machine makes no verdicts of time in tests of other things.
     let limits = Limits {
-        time: Duration::from_secs(600),
+        time: Duration::from_mins(10),
         ..Limits::default()
     };
     WasmTransform::load(&ENGINE, module, config, "clicks", limits, log().0)

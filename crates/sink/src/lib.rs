@@ -6,6 +6,8 @@
 
 pub mod key;
 
+pub mod s3;
+
 pub mod directory;
 
 pub mod stdout;
@@ -19,5 +21,6 @@ mod retry;
 pub use directory::Directory;
 pub use error_output::FirehoseErrors;
 pub use key::KeyRules;
+pub use s3::S3;
 pub use status::{Status, StatusSnapshot};
 pub use stdout::Stdout;

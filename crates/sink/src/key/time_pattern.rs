@@ -184,9 +184,9 @@ fn year(time: &DateTime<Utc>, width: usize, out: &mut String) {
     // Arrival times are not before 1970, so era and sign do not matter.
     let year = u64::from(time.year().unsigned_abs());
     if width == 2 {
-        padded(year % 100, 2, out)
+        padded(year % 100, 2, out);
     } else {
-        padded(year, width, out)
+        padded(year, width, out);
     }
 }
 

@@ -6,3 +6,9 @@ mod support;
 mod directory;
 
 mod stdout;
+
+mod fake;
+
+mod s3;
+
+mod s3_faults;

@@ -94,3 +94,64 @@ impl Encoder for JoinedEncoder {
         self.0.finish(chunks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hydrant_core::Digest;
+    use hydrant_core::stage::{Chunk, Encode as _, Piece};
+
+    use super::Joined;
+    use crate::settings::{Compression, Delimiter};
+
+    fn joined(delimiter: Delimiter) -> Joined {
+        Joined::new(delimiter, Compression::None, Digest::of(b""))
+    }
+
+    #[test]
+    fn a_delimiter_follows_every_record() {
+        for (delimiter, text) in [
+            (Delimiter::Newline, "a\n\nb\n\n"),
+            (Delimiter::None, "ab\n"),
+            (Delimiter::Custom(b"\r\n".to_vec()), "a\r\n\r\nb\n\r\n"),
+        ] {
+            let prepared = joined(delimiter).prepare(&[b"a", b"", b"b\n"]);
+            assert!(prepared.refused.is_empty());
+            let piece = prepared.piece.unwrap();
+            assert_eq!(
+                (piece.bytes, piece.held, piece.records),
+                (text.len(), text.len(), 3)
+            );
+            assert_eq!(*piece.body.downcast::<Bytes>().unwrap(), text.as_bytes());
+        }
+        assert!(joined(Delimiter::Newline).prepare(&[]).piece.is_none());
+    }
+
+    #[test]
+    fn pieces_pass_as_they_are_without_compression() {
+        let stage = joined(Delimiter::Newline);
+        let mut encoder = stage.encoder(&Digest::of(b"object"));
+        let mut chunks = Vec::new();
+        encoder
+            .write(stage.prepare(&[b"x"]).piece.unwrap(), &mut chunks)
+            .unwrap();
+        assert_eq!(encoder.held_bytes(), 0);
+        encoder.finish(&mut chunks).unwrap();
+        let [Chunk::Ready(bytes)] = &chunks[..] else {
+            panic!("one chunk, ready")
+        };
+        assert_eq!(bytes, "x\n");
+    }
+
+    #[test]
+    fn a_piece_of_another_stage_is_an_error() {
+        let piece = Piece {
+            bytes: 0,
+            records: 0,
+            held: 0,
+            body: Box::new(()),
+        };
+        let mut encoder = joined(Delimiter::None).encoder(&Digest::of(b"object"));
+        assert!(encoder.write(piece, &mut Vec::new()).is_err());
+    }
+}

@@ -220,3 +220,125 @@ fn digest_parquet(settings: &ParquetSettings) -> Digest {
         &(settings.row_group_bytes as u64).to_le_bytes(),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use hydrant_core::Digest;
+
+    use super::{
+        Compression, Delimiter, Format, ParquetCompression, ParquetSettings, build, digest_records,
+    };
+    use crate::{Schema, Type};
+
+    fn records(delimiter: Delimiter, compression: Compression) -> Format {
+        Format::Records {
+            delimiter,
+            compression,
+        }
+    }
+
+    fn parquet(change: impl FnOnce(&mut ParquetSettings)) -> Format {
+        let schema = Schema::new(vec![("a".into(), Type::Int)]).unwrap();
+        let mut settings = ParquetSettings::new(schema);
+        change(&mut settings);
+        Format::Parquet(settings)
+    }
+
+    fn refusal(format: Format) -> String {
+        build(format).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn every_setting_is_in_the_digest() {
+        let formats = [
+            records(Delimiter::Newline, Compression::None),
+            records(Delimiter::None, Compression::None),
+            records(Delimiter::Custom(b"\r\n".to_vec()), Compression::None),
+            records(Delimiter::Newline, Compression::GZIP),
+            records(Delimiter::Newline, Compression::Gzip { level: 7 }),
+            records(Delimiter::Newline, Compression::Zip),
+            records(Delimiter::Newline, Compression::Snappy),
+            records(Delimiter::Newline, Compression::HadoopSnappy),
+            records(Delimiter::Newline, Compression::ZSTD),
+            records(Delimiter::Newline, Compression::Zstd { level: 6 }),
+            parquet(|_| {}),
+            parquet(|settings| settings.compression = ParquetCompression::Zstd),
+            parquet(|settings| settings.row_group_rows += 1),
+            parquet(|settings| settings.row_group_bytes += 1),
+            parquet(|settings| {
+                settings.schema = Schema::new(vec![("a".into(), Type::BigInt)]).unwrap();
+            }),
+            parquet(|settings| {
+                settings.schema = Schema::new(vec![("b".into(), Type::Int)]).unwrap();
+            }),
+        ];
+        let digests = formats.map(|format| build(format.clone()).unwrap().digest());
+        for (place, digest) in digests.iter().enumerate() {
+            assert!(!digests[..place].contains(digest), "{place}");
+        }
+    }
+
+    #[test]
+    fn the_digest_of_a_setting_stays_what_it_is() {
+        // An intent on disk names it: a change here is a change of FORMAT_VERSION, on purpose.
+        let digest = digest_records(&Delimiter::Newline, Compression::GZIP);
+        let parts: [&[u8]; 4] = [
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            b"records",
+            b"\n",
+            b"Gzip { level: 6 }",
+        ];
+        assert_eq!(digest, Digest::of_parts(&parts));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        for (format, message) in [
+            (
+                records(Delimiter::Custom(Vec::new()), Compression::None),
+                "delimiter bytes is 0, must be 1 to 64",
+            ),
+            (
+                records(Delimiter::None, Compression::Gzip { level: 13 }),
+                "gzip level is 13, must be 1 to 12",
+            ),
+            (
+                records(Delimiter::None, Compression::Zstd { level: 0 }),
+                "zstd level is 0, must be 1 to 22",
+            ),
+            (
+                parquet(|settings| settings.row_group_rows = 100),
+                "row group rows is 100, must be 8192 to 16777216",
+            ),
+            (
+                parquet(|settings| settings.row_group_bytes = 2 << 30),
+                "row group bytes is 2147483648, must be 1048576 to 1073741824",
+            ),
+        ] {
+            assert_eq!(refusal(format), message);
+        }
+    }
+
+    #[test]
+    fn extensions_and_encodings_are_those_of_firehose() {
+        let names = |format| {
+            let encode = build(format).unwrap();
+            (
+                encode.extension().to_owned(),
+                encode.content_encoding().map(str::to_owned),
+            )
+        };
+        for (compression, extension, encoding) in [
+            (Compression::None, "", None),
+            (Compression::GZIP, ".gz", Some("gzip")),
+            (Compression::Zip, ".zip", Some("zip")),
+            (Compression::Snappy, ".snappy", Some("snappy-java")),
+            (Compression::HadoopSnappy, ".snappy", Some("hadoop-snappy")),
+            (Compression::ZSTD, ".zst", Some("zstd")),
+        ] {
+            let found = names(records(Delimiter::Newline, compression));
+            assert_eq!(found, (extension.into(), encoding.map(str::to_owned)));
+        }
+        assert_eq!(names(parquet(|_| {})), (".parquet".into(), None));
+    }
+}

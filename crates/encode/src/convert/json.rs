@@ -378,10 +378,11 @@ mod tests {
 
     #[test]
     fn escapes_are_resolved() {
-        let mut json = Json::new(r#""a\"\\\/\b\f\n\r\t\u0041\u00e9\u20ac\ud83d\ude00z""#);
+        let mut json =
+            Json::new(r#""a\"\\\/\b\f\n\r\t\u0041\u00e9\u20ac\ud83d\ude00\ud869\udf00z""#);
         let mut scratch = Vec::new();
         let text = json.text(&mut scratch).unwrap();
-        assert_eq!(text, "a\"\\/\u{8}\u{c}\n\r\tAé€😀z".as_bytes());
+        assert_eq!(text, "a\"\\/\u{8}\u{c}\n\r\tAé€😀\u{2a700}z".as_bytes());
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub(super) fn faults(settings: &S3Settings) -> Vec<String> {
         |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | ':' | '/');
     if bucket.is_empty() || bucket.len() > 255 || !bucket.chars().all(good) {
         faults
-            .push("bucket: must be the name of a bucket: 1 to 255 of a-z A-Z 0-9 . - _".to_owned());
+            .push("bucket: must be the name of a bucket: 1 to 255 of a-z A-Z 0-9 . - _ (: and / in the ARN of an access point)".to_owned());
     }
     if let Some(endpoint) = &settings.endpoint
         && !endpoint.starts_with("http://")
@@ -145,9 +145,8 @@ pub(super) async fn client(settings: &S3Settings) -> Result<Client, String> {
         // Every request has a limit of its own.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(checksums);
-    if let Some(endpoint) = &settings.endpoint {
-        config = config.endpoint_url(endpoint);
-    }
+    // Only the settings say where objects go: an endpoint of the environment does not count.
+    config.set_endpoint_url(settings.endpoint.clone());
     Ok(Client::from_conf(config.build()))
 }
 

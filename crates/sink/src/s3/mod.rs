@@ -62,7 +62,8 @@ struct Inner {
 }
 
 impl S3 {
-    /// A sink into a bucket. Asks nobody but the environment.
+    /// A sink into a bucket. Asks the server nothing yet; a region that is not set comes from the
+    /// environment, the profile, or the machine's instance metadata.
     ///
     /// # Errors
     /// With every fault of the settings.
@@ -162,23 +163,25 @@ impl Inner {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request until it succeeds or fails in a special way. Dropping it cancels.
+    /// Sends a request until it succeeds, or fails in a way that is `special` to it. Dropping it
+    /// cancels.
     async fn until_done<'a, T>(
         &'a self,
         what: &str,
         key: &str,
+        special: fn(&Failure) -> bool,
         request: impl Fn() -> BoxFuture<'a, Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let mut backoff = Backoff::default();
         loop {
-            match request().await {
-                Err(Failure::Fault(fault)) => {
-                    self.retry
-                        .pause(&mut backoff, what, &self.place(key), &fault)
-                        .await;
-                }
-                other => return other,
-            }
+            let fault = match request().await {
+                Ok(done) => return Ok(done),
+                Err(failure) if special(&failure) => return Err(failure),
+                Err(failure) => failure.into_fault(),
+            };
+            self.retry
+                .pause(&mut backoff, what, &self.place(key), &fault)
+                .await;
         }
     }
 }

@@ -127,7 +127,7 @@ impl S3Upload {
         }
         let number = i32::try_from(multipart.parts.len() + 1).unwrap_or(i32::MAX);
         let id = multipart.id.clone();
-        let part = sink.until_done("sending a part", &key, || {
+        let part = sink.until_done("sending a part", &key, is_lost, || {
             Box::pin(sink.upload_part(&key, &id, number, body.clone()))
         });
         let part = part
@@ -151,7 +151,7 @@ impl S3Upload {
         }
         let create = || -> BoxFuture<'_, _> { Box::pin(sink.create_multipart(meta)) };
         let id = sink
-            .until_done("starting a multipart upload", &meta.key, create)
+            .until_done("starting a multipart upload", &meta.key, |_| false, create)
             .await;
         let id = id.map_err(|failure| unavailable(failure.into_fault().text))?;
         let (sink, key) = (sink.clone(), meta.key.clone());
@@ -250,7 +250,10 @@ impl S3Upload {
     async fn find(&self) -> Result<Found, SinkError> {
         let (sink, key) = (&self.sink, &self.meta.key);
         let request = || -> BoxFuture<'_, _> { Box::pin(sink.head(key)) };
-        let head = match sink.until_done("asking for an object", key, request).await {
+        let head = match sink
+            .until_done("asking for an object", key, is_absent, request)
+            .await
+        {
             Ok(head) => head,
             Err(Failure::NotThere(_)) => return Ok(Found::Absent),
             Err(failure) => return Err(unavailable(failure.into_fault().text)),
@@ -284,7 +287,7 @@ impl S3Upload {
             let (sink, key) = (&self.sink, &self.meta.key);
             let request = || -> BoxFuture<'_, _> { Box::pin(sink.read_checksum(key, head.size)) };
             match sink
-                .until_done("reading an object to compare it", key, request)
+                .until_done("reading an object to compare it", key, is_absent, request)
                 .await
             {
                 Ok(checksum) => checksum,
@@ -333,6 +336,14 @@ async fn abort(sink: &Inner, key: &str, upload_id: &str) {
     if let Err(failure) = sink.abort_multipart(key, upload_id).await {
         debug!(place = %sink.place(key), error = %failure.into_fault().text, "an upload was not aborted");
     }
+}
+
+fn is_lost(failure: &Failure) -> bool {
+    matches!(failure, Failure::UploadLost(_))
+}
+
+fn is_absent(failure: &Failure) -> bool {
+    matches!(failure, Failure::NotThere(_))
 }
 
 fn gone() -> Fault {

@@ -17,7 +17,7 @@ fn sink(root: &Path) -> Directory {
 }
 
 fn temp_files(root: &Path) -> usize {
-    fs::read_dir(root.join(".hydrant-tmp")).map_or(0, |entries| entries.count())
+    fs::read_dir(root.join(".hydrant-tmp")).map_or(0, Iterator::count)
 }
 
 #[tokio::test]
@@ -26,7 +26,8 @@ async fn an_object_is_written_once_and_its_repeat_is_recognised() {
     let root = dir.path().join("deep/er");
     let sink = sink(&root);
     assert_eq!(sink.prepare().await.unwrap(), 0);
-    let chunks: [&[u8]; 3] = [&[7; 300 << 10], b"", b"end"];
+    let large = vec![7; 300 << 10];
+    let chunks: [&[u8]; 3] = [&large, b"", b"end"];
     assert_eq!(
         put(&sink, meta("a/b/c.gz"), &chunks).await.unwrap(),
         Completed::Written

@@ -94,14 +94,12 @@ async fn serve(
         Some(Step::LoseReply) => drop(forward(upstream, &head, &body).await?),
         Some(Step::Slow(pause)) => {
             tokio::time::sleep(pause).await;
-            client
-                .write_all(&forward(upstream, &head, &body).await?)
-                .await?;
+            let answer = forward(upstream, &head, &body).await?;
+            client.write_all(&answer).await?;
         }
         None => {
-            client
-                .write_all(&forward(upstream, &head, &body).await?)
-                .await?
+            let answer = forward(upstream, &head, &body).await?;
+            client.write_all(&answer).await?;
         }
     }
     client.shutdown().await

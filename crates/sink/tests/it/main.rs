@@ -1,5 +1,9 @@
 //! The sinks from outside: files in a temporary folder, objects in a real S3 server.
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real servers and disks live in real time"
+)]
 
 mod support;
 

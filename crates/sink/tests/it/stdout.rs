@@ -9,8 +9,11 @@ use hydrant_sink::Stdout;
 
 use crate::support::{io, meta, put, rules};
 
+/// Bytes, number of flushes, and the names of the threads that wrote.
+type Written = (Vec<u8>, u32, Vec<String>);
+
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<(Vec<u8>, u32, Vec<String>)>>);
+struct Buffer(Arc<Mutex<Written>>);
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -19,6 +19,44 @@ pub struct Env {
     pub abort: Arc<dyn Abort>,
 }
 
+/// What a log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Records of a stream: refused while the disk is nearly full.
+    Data,
+    /// Entries of the state store: taken to the last byte, so that draining goes on.
+    State,
+}
+
+/// Each place where something is made durable. A test leaves out one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPoint {
+    /// A group of frames, before it is acknowledged and readable.
+    Group,
+    /// The header of a new or reused segment, before the file gets its name.
+    SegmentHeader,
+    /// The name of a new or reused segment, before a frame goes in.
+    SegmentName,
+    /// What recovery writes again, before the file gets its name.
+    RelogData,
+    /// The name of what recovery wrote again, before the recovered segment goes.
+    RelogName,
+    /// The name of a spent segment that went, before the next one goes or its file is reused.
+    Release,
+}
+
+impl SyncPoint {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Group,
+        Self::SegmentHeader,
+        Self::SegmentName,
+        Self::RelogData,
+        Self::RelogName,
+        Self::Release,
+    ];
+}
+
 /// Settings of one log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -42,6 +80,11 @@ pub struct LogOptions {
     pub resume_percent: u64,
     /// Names the process in the headers of the segments it makes.
     pub instance: [u8; 16],
+    /// What the log keeps.
+    pub content: Content,
+    /// A planted fault: this sync is left out.
+    #[cfg(feature = "planted")]
+    pub skip_sync: Option<SyncPoint>,
 }
 
 impl Default for LogOptions {
@@ -58,6 +101,9 @@ impl Default for LogOptions {
             low_space_bytes: 1 << 30,
             resume_percent: 15,
             instance: [0; 16],
+            content: Content::Data,
+            #[cfg(feature = "planted")]
+            skip_sync: None,
         }
     }
 }

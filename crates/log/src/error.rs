@@ -47,6 +47,14 @@ pub enum Error {
         /// The version that is read here.
         known: u32,
     },
+    /// An entry of the state store that this version does not know.
+    #[error(
+        "the state store holds a {what} that this version cannot read; use the hydrant that wrote it"
+    )]
+    Unreadable {
+        /// Which part.
+        what: &'static str,
+    },
     /// The disk is nearly full: nothing was appended.
     #[error("the disk is nearly full; free some space or let deliveries catch up")]
     LowSpace,
@@ -69,9 +77,11 @@ impl Error {
         match self {
             Self::LowSpace | Self::Io { .. } => Action::Retry { after: None },
             Self::TooLarge { .. } => Action::Reject,
-            Self::Locked { .. } | Self::Corrupt { .. } | Self::Version { .. } | Self::Failed => {
-                Action::Stop
-            }
+            Self::Locked { .. }
+            | Self::Corrupt { .. }
+            | Self::Version { .. }
+            | Self::Unreadable { .. }
+            | Self::Failed => Action::Stop,
         }
     }
 }

@@ -9,10 +9,37 @@ pub mod env;
 
 pub mod error;
 
+mod frame;
+
+mod segment;
+
+mod scan;
+
+mod site;
+
+mod view;
+
+mod queue;
+
+mod writer;
+
+mod recovery;
+
+mod release;
+
 pub mod log;
 
 pub mod stream;
 
-pub use env::{Env, LogOptions};
+pub mod state;
+
+pub mod inspect;
+
+pub mod disk;
+
+pub use disk::{ProcessAbort, RealDisk};
+pub use env::{Content, Env, LogOptions, SyncPoint};
 pub use error::Error;
+pub use frame::FrameKind;
 pub use log::{Appended, Entry, Log, Stored};
+pub use state::StateLog;

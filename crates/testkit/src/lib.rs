@@ -1,3 +1,7 @@
 //! Simulated world for tests: clock, faults, fakes. Never shipped.
 
 pub mod sim;
+
+pub mod disk;
+
+pub mod inline;

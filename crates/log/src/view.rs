@@ -1,0 +1,196 @@
+//! What is readable: the index of all synced frames, and the newest of them in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hydrant_core::disk::DiskFile;
+
+use crate::frame;
+
+/// Where a frame stands and what it holds: all that reading it needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameRef {
+    pub(crate) first_lsn: u64,
+    pub(crate) arrival_ms: u64,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+    pub(crate) count: u32,
+}
+
+impl FrameRef {
+    pub(crate) fn end_lsn(&self) -> u64 {
+        self.first_lsn + u64::from(self.count)
+    }
+}
+
+/// A segment's file and the index of its synced frames.
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    pub(crate) path: Arc<Path>,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) seed: u32,
+    pub(crate) base_lsn: u64,
+    pub(crate) allocated_bytes: u64,
+    pub(crate) last_arrival_ms: u64,
+    pub(crate) lanes: BTreeMap<u32, Vec<FrameRef>>,
+}
+
+impl Segment {
+    pub(crate) fn add(&mut self, lane: u32, frame: FrameRef) {
+        self.last_arrival_ms = self.last_arrival_ms.max(frame.arrival_ms);
+        self.lanes.entry(lane).or_default().push(frame);
+    }
+}
+
+/// A frame to read: from memory, or from its file.
+pub(crate) struct Piece {
+    pub(crate) frame: FrameRef,
+    pub(crate) lane: u32,
+    pub(crate) number: u64,
+    pub(crate) seed: u32,
+    pub(crate) path: Arc<Path>,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) cached: Option<Cached>,
+}
+
+/// A frame in memory.
+pub(crate) struct Cached {
+    pub(crate) bytes: Bytes,
+    /// It is a small part of its group: to be copied, so that a slow reader does not hold all.
+    pub(crate) small: bool,
+}
+
+/// The readable part of a log, oldest segment first, the active one last.
+pub(crate) struct View {
+    pub(crate) segments: VecDeque<Segment>,
+    /// One past the last synced record.
+    pub(crate) end_lsn: u64,
+    /// One past the last record of each lane.
+    pub(crate) lane_ends: BTreeMap<u32, u64>,
+    pub(crate) cache: Cache,
+}
+
+impl View {
+    /// Frames of `lane` from the first that holds a record of at least `from_lsn`: one, or as
+    /// many as fit `max_bytes`.
+    pub(crate) fn plan(&self, lane: u32, from_lsn: u64, max_bytes: usize) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        if self.lane_end(lane) <= from_lsn {
+            return pieces;
+        }
+        let mut bytes = 0_usize;
+        let after = self
+            .segments
+            .partition_point(|segment| segment.base_lsn <= from_lsn);
+        for segment in self.segments.iter().skip(after.saturating_sub(1)) {
+            let frames = segment.lanes.get(&lane).map_or(&[][..], Vec::as_slice);
+            let start = frames.partition_point(|frame| frame.end_lsn() <= from_lsn);
+            for frame in &frames[start..] {
+                bytes = bytes.saturating_add(frame.len as usize);
+                if bytes > max_bytes && !pieces.is_empty() {
+                    return pieces;
+                }
+                pieces.push(Piece {
+                    frame: *frame,
+                    lane,
+                    number: segment.number,
+                    seed: segment.seed,
+                    path: segment.path.clone(),
+                    file: segment.file.clone(),
+                    cached: self.cache.get(segment.number, frame),
+                });
+            }
+        }
+        pieces
+    }
+
+    pub(crate) fn lane_end(&self, lane: u32) -> u64 {
+        self.lane_ends.get(&lane).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn oldest_lsn(&self) -> u64 {
+        self.segments
+            .front()
+            .map_or(self.end_lsn, |segment| segment.base_lsn)
+    }
+
+    /// First record of `lane` that arrived at `arrival_ms` or later: arrivals never fall.
+    pub(crate) fn first_lsn_at(&self, lane: u32, arrival_ms: u64) -> Option<u64> {
+        let late = |segment: &&Segment| segment.last_arrival_ms >= arrival_ms;
+        self.segments.iter().filter(late).find_map(|segment| {
+            let frames = segment.lanes.get(&lane)?;
+            let at = frames.partition_point(|frame| frame.arrival_ms < arrival_ms);
+            frames.get(at).map(|frame| frame.first_lsn)
+        })
+    }
+
+    /// Whether the oldest segment is sealed, and wholly below `below_lsn` and `before_ms`.
+    pub(crate) fn oldest_is_spent(&self, below_lsn: u64, before_ms: u64) -> bool {
+        match (self.segments.front(), self.segments.get(1)) {
+            (Some(oldest), Some(next)) => {
+                let empty = oldest.lanes.is_empty();
+                next.base_lsn <= below_lsn && (empty || oldest.last_arrival_ms < before_ms)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The newest groups as they were written, oldest first.
+pub(crate) struct Cache {
+    groups: VecDeque<Group>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+struct Group {
+    number: u64,
+    offset: usize,
+    bytes: Bytes,
+}
+
+impl Cache {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self {
+            groups: VecDeque::new(),
+            bytes: 0,
+            max_bytes,
+        }
+    }
+
+    /// Keeps a group that was written at `offset`; gives the buffers of those that had to go and
+    /// that nobody reads any more.
+    pub(crate) fn push(&mut self, number: u64, offset: usize, bytes: Bytes) -> Vec<BytesMut> {
+        self.bytes += bytes.len();
+        self.groups.push_back(Group {
+            number,
+            offset,
+            bytes,
+        });
+        let mut free = Vec::new();
+        while self.bytes > self.max_bytes {
+            let Some(oldest) = self.groups.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes.len();
+            free.extend(oldest.bytes.try_into_mut().ok());
+        }
+        free
+    }
+
+    fn get(&self, number: u64, frame: &FrameRef) -> Option<Cached> {
+        let at = (number, frame.offset as usize);
+        let after = self
+            .groups
+            .partition_point(|group| (group.number, group.offset) <= at);
+        let group = self.groups.get(after.checked_sub(1)?)?;
+        let from = (group.number == number).then(|| at.1 - group.offset)?;
+        let to = from + frame.len as usize;
+        (to <= group.bytes.len()).then(|| Cached {
+            bytes: group.bytes.slice(from..to),
+            small: 4 * frame::aligned(frame.len as usize) < group.bytes.len(),
+        })
+    }
+}

@@ -330,7 +330,7 @@ impl Streams {
         Ok(Arc::new(Stream::new(
             name,
             entry,
-            &log_id,
+            identity,
             log,
             self.env.io.clone(),
             readers,

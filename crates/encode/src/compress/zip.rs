@@ -148,9 +148,10 @@ impl Entry {
         out.extend(0x0807_4b50_u32.to_le_bytes());
         out.extend(self.crc.to_le_bytes());
         for size in [self.deflated, self.plain] {
-            match self.is_zip64() {
-                true => out.extend(size.to_le_bytes()),
-                false => out.extend(clamp(size).to_le_bytes()),
+            if self.is_zip64() {
+                out.extend(size.to_le_bytes());
+            } else {
+                out.extend(clamp(size).to_le_bytes());
             }
         }
         out

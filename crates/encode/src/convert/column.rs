@@ -213,18 +213,8 @@ impl<'s> Column<'s> {
         let row = self.len();
         let scratch = &mut scope.scratch;
         match &mut self.values {
-            Values::String(text) => {
-                let before = text.data.len();
-                scalar::text(json, scratch, &mut text.data)?;
-                text.end()?;
-                scope.spend(text.data.len() - before)?;
-            }
-            Values::Binary(text) => {
-                let before = text.data.len();
-                scalar::binary(json, scratch, &mut text.data)?;
-                text.end()?;
-                scope.spend(text.data.len() - before)?;
-            }
+            Values::String(text) => text.read(json, scope, scalar::text)?,
+            Values::Binary(text) => text.read(json, scope, scalar::binary)?,
             Values::Boolean(values) => values.append(scalar::boolean(json, scratch)?),
             Values::TinyInt(values) => values.push(scalar::integer(json, scratch, self.of)?),
             Values::SmallInt(values) => values.push(scalar::integer(json, scratch, self.of)?),
@@ -396,6 +386,19 @@ impl Text {
             ends,
             data: Vec::new(),
         }
+    }
+
+    /// Appends what `read` makes of the value that is next.
+    fn read(
+        &mut self,
+        json: &mut Json<'_>,
+        scope: &mut Scope,
+        read: impl Fn(&mut Json<'_>, &mut Vec<u8>, &mut Vec<u8>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let before = self.data.len();
+        read(json, &mut scope.scratch, &mut self.data)?;
+        self.end()?;
+        scope.spend(self.data.len() - before)
     }
 
     /// Ends the value whose bytes were appended to `data`.

@@ -28,7 +28,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use hydrant_core::Digest;
 use hydrant_core::stage::{Encode, Encoder, Piece, Prepared};
 
@@ -139,10 +139,7 @@ impl Encode for Convert {
 }
 
 fn held_bytes(columns: &[ArrayRef]) -> usize {
-    columns
-        .iter()
-        .map(|column| column.get_array_memory_size())
-        .sum()
+    columns.iter().map(Array::get_array_memory_size).sum()
 }
 
 /// Reads the objects of one record as rows. On a fault the columns are to be cut back.

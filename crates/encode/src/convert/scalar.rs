@@ -1,5 +1,5 @@
 //! Single values: which JSON each type takes. Numbers are taken from numeric strings as well, and
-//! booleans from `"true"` and `"false"`, as OpenX's SerDe does.
+//! booleans from `"true"` and `"false"`, as `OpenXJsonSerDe` does.
 
 use super::decimal::{self, Bad, Beyond};
 use super::fault::Fault;
@@ -28,7 +28,7 @@ pub(crate) fn text(
         _ => match json.scalar(scratch)? {
             Ok(Scalar::Text(text) | Scalar::Number(text)) => out.extend_from_slice(text),
             Ok(Scalar::Bool(value)) => {
-                out.extend_from_slice(if value { b"true" } else { b"false" })
+                out.extend_from_slice(if value { b"true" } else { b"false" });
             }
             Err(found) => return Err(Fault::found("string", found)),
         },

@@ -12,7 +12,7 @@ use super::decimal::{self, Beyond};
 
 const MICROS: i64 = 1_000_000;
 
-/// Microseconds of 10^12 seconds: numbers from there on are milliseconds, as in OpenX's SerDe.
+/// Microseconds of 10^12 seconds: numbers from there on are milliseconds, as in `OpenXJsonSerDe`.
 const LEAST_MILLIS: i128 = 1_000_000_000_000 * MICROS as i128;
 
 /// Days since 1970 of `yyyy-M-d`.

@@ -1,6 +1,9 @@
-//! Whole files, written and read back; arrow-json is the reference of what JSON means.
+//! Whole files, written and read back.
 
-use std::fmt::Write as _;
+mod refused;
+
+mod reference;
+
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -14,8 +17,7 @@ use hydrant_core::Digest;
 use hydrant_core::outcomes::Failure;
 use hydrant_core::stage::{Chunk, Encode};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::file::metadata::ParquetMetaData;
-use proptest::prelude::*;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::settings::{Format, ParquetCompression, ParquetSettings, build};
 use crate::{Schema, Type};
@@ -179,145 +181,6 @@ fn keys_match_in_any_case_and_order_and_the_last_counts() {
 }
 
 #[test]
-fn records_that_do_not_fit_are_refused_alone() {
-    let columns = [
-        ("i", "int"),
-        ("t", "timestamp"),
-        ("d", "decimal(4,1)"),
-        ("b", "binary"),
-        ("l", "array<struct<x:tinyint>>"),
-        ("m", "map<string,date>"),
-        ("o", "boolean"),
-    ];
-    let parse = "DataFormatConversion.ParseError";
-    let data = "DataFormatConversion.MalformedData";
-    let cases: &[(&[u8], &str, &str)] = &[
-        (
-            b"",
-            data,
-            "the record was empty or contained only white space",
-        ),
-        (
-            b" \n",
-            data,
-            "the record was empty or contained only white space",
-        ),
-        (b"7", data, "expected an object, found a number"),
-        (b"[{}]", data, "expected an object, found an array"),
-        (b"null", data, "expected an object, found null"),
-        (b"{} 7", data, "expected an object, found a number"),
-        (
-            b"{\"i\":1",
-            parse,
-            "malformed json at byte 6: expected `,` or `}`",
-        ),
-        (
-            b"{\"i\":01}",
-            parse,
-            "column `i`: malformed json at byte 7: expected no digit behind a leading zero",
-        ),
-        (
-            b"{} {\"z\":[tru]}",
-            parse,
-            "malformed json at byte 9: expected a value",
-        ),
-        (b"{\"z\":\"\xff\"}", parse, "no utf-8 at byte 6"),
-        (
-            b"{\"i\":\"oops\"}",
-            data,
-            "column `i`: expected int, found other text",
-        ),
-        (
-            b"{\"i\":2147483648}",
-            data,
-            "column `i`: the value is out of the range of int",
-        ),
-        (
-            b"{\"i\":1.5}",
-            data,
-            "column `i`: the value has a fraction, int has none",
-        ),
-        (
-            b"{\"i\":[1]}",
-            data,
-            "column `i`: expected int, found an array",
-        ),
-        (
-            b"{\"i\":true}",
-            data,
-            "column `i`: expected int, found a boolean",
-        ),
-        (
-            b"{\"d\":999.95}",
-            data,
-            "column `d`: the value is out of the range of decimal(4,1)",
-        ),
-        (
-            b"{\"t\":1e30}",
-            data,
-            "column `t`: the value is out of the range of timestamp",
-        ),
-        (
-            b"{\"t\":\"now\"}",
-            data,
-            "column `t`: expected a time as yyyy-MM-ddTHH:mm:ssZ or a number since 1970, found other text",
-        ),
-        (
-            b"{\"b\":\"?\"}",
-            data,
-            "column `b`: expected base64 text, found other text",
-        ),
-        (
-            b"{\"o\":1}",
-            data,
-            "column `o`: expected boolean, found a number",
-        ),
-        (
-            b"{\"l\":{}}",
-            data,
-            "column `l`: expected an array, found an object",
-        ),
-        (
-            b"{\"l\":[{\"x\":1},{\"x\":300}]}",
-            data,
-            "column `l.element.x`: the value is out of the range of tinyint",
-        ),
-        (
-            b"{\"l\":[1]}",
-            data,
-            "column `l.element`: expected an object, found a number",
-        ),
-        (
-            b"{\"m\":{\"a\":\"2026-01-01\",\"b\":5}}",
-            data,
-            "column `m.value`: expected a date as yyyy-MM-dd, found a number",
-        ),
-    ];
-    // A good record before, between and after: all of them stay, whole.
-    let good = br#"{"i":5,"t":1,"d":1,"b":"","l":[{"x":1}],"m":{"k":"2026-01-01"},"o":true}"#;
-    let records: Vec<&[u8]> = cases
-        .iter()
-        .flat_map(|(bad, ..)| [&good[..], bad])
-        .chain([&good[..]])
-        .collect();
-    let (object, refused) = object(&*stage(&columns), &records, &[records.len()]);
-    for (place, (failure, (_, code, message))) in refused.iter().zip(cases).enumerate() {
-        assert_eq!(
-            (failure.code.as_str(), failure.message.as_str()),
-            (*code, *message)
-        );
-        assert_eq!(
-            (failure.record as usize, failure.output),
-            (2 * place + 1, 0)
-        );
-        assert_eq!(failure.kind, "format-conversion-failed");
-    }
-    assert_eq!(refused.len(), cases.len());
-    let expected = vec![good; cases.len() + 1];
-    assert_eq!(read(&object).0, rows(&columns, &expected));
-}
-
-#[test]
 fn a_piece_counts_the_json_and_delimiters() {
     let stage = stage(&[("a", "int")]);
     let prepared = stage.prepare(&[b"{\"a\":1}", b"x", b"{}{}"]);
@@ -420,7 +283,7 @@ fn row_groups_end_by_rows_and_by_bytes_wherever_pieces_do() {
     let groups: Vec<i64> = metadata
         .row_groups()
         .iter()
-        .map(|group| group.num_rows())
+        .map(RowGroupMetaData::num_rows)
         .collect();
     assert_eq!(groups, [9_000, 9_000, 9_000, 9_000, 4_000]);
     assert_eq!(metadata.file_metadata().created_by(), Some("hydrant"));
@@ -485,129 +348,4 @@ fn an_object_without_rows_is_a_file() {
     let (file, _) = object::<&str>(&*stage(&EVENT), &[], &[1]);
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     assert_eq!(builder.metadata().file_metadata().num_rows(), 0);
-}
-
-/// JSON text of a string, every third character escaped. Surrogate pairs are not among them:
-/// arrow-json 60 loses a bit of characters from U+20000 on.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for (place, character) in text.chars().enumerate() {
-        let must = character.is_control() || matches!(character, '"' | '\\');
-        if must || (place % 3 == 0 && character < '\u{10000}') {
-            write!(out, "\\u{:04x}", u32::from(character)).unwrap();
-        } else {
-            out.push(character);
-        }
-    }
-    out + "\""
-}
-
-/// JSON that fits each column of `REFERENCE`, or null.
-fn value(of: &'static str) -> BoxedStrategy<String> {
-    let fitting = match of {
-        "string" => any::<String>().prop_map(|text| quoted(&text)).boxed(),
-        "boolean" => any::<bool>().prop_map(|value| value.to_string()).boxed(),
-        "bigint" => any::<i64>().prop_map(|value| value.to_string()).boxed(),
-        "smallint" => any::<i16>().prop_map(|value| value.to_string()).boxed(),
-        "double" => proptest::num::f64::NORMAL
-            .prop_map(|value| format!("{value:e}"))
-            .boxed(),
-        "decimal(20,4)" => (any::<i32>(), 0..10_000_u16)
-            .prop_map(|(whole, fraction)| format!("{whole}.{fraction:04}"))
-            .boxed(),
-        "date" => (1..9999_u16, 1..13_u8, 1..29_u8)
-            .prop_map(|(year, month, day)| format!("\"{year:04}-{month:02}-{day:02}\""))
-            .boxed(),
-        "array<struct<x:bigint,y:string>>" => {
-            let member = object_of(&[("x", "bigint"), ("y", "string")]);
-            let items =
-                proptest::collection::vec(prop_oneof![4 => member, 1 => Just("null".into())], 0..4);
-            items
-                .prop_map(|items| format!("[{}]", items.join(" , ")))
-                .boxed()
-        }
-        _ => {
-            let entries = proptest::collection::btree_map(any::<String>(), value("double"), 0..4);
-            let entry = |(key, value): (String, String)| format!("{}:{value}", quoted(&key));
-            entries
-                .prop_map(move |entries| {
-                    format!(
-                        "{{{}}}",
-                        entries.into_iter().map(entry).collect::<Vec<_>>().join(",")
-                    )
-                })
-                .boxed()
-        }
-    };
-    prop_oneof![6 => fitting, 1 => Just("null".to_owned())].boxed()
-}
-
-/// Objects with some of these members, some twice, in any order, and unknown ones.
-fn object_of(columns: &'static [(&'static str, &'static str)]) -> BoxedStrategy<String> {
-    let members: Vec<_> = columns
-        .iter()
-        .map(|(name, of)| {
-            value(of)
-                .prop_map(move |value| format!("\"{name}\":{value}"))
-                .boxed()
-        })
-        .chain([Just("\"other\": {\"a\":[1,{\"b\":null}]}".to_owned()).boxed()])
-        .collect();
-    proptest::collection::vec(proptest::strategy::Union::new(members), 0..8)
-        .prop_map(|members| format!("{{{}}}", members.join(", ")))
-        .boxed()
-}
-
-const REFERENCE: [(&str, &str); 9] = [
-    ("s", "string"),
-    ("b", "boolean"),
-    ("i", "bigint"),
-    ("h", "smallint"),
-    ("d", "double"),
-    ("c", "decimal(20,4)"),
-    ("y", "date"),
-    ("l", "array<struct<x:bigint,y:string>>"),
-    ("m", "map<string,double>"),
-];
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    #[test]
-    fn json_means_what_arrow_json_says(
-        records in proptest::collection::vec(object_of(&REFERENCE), 1..20)
-    ) {
-        let ours = rows(&REFERENCE, &records);
-        let mut decoder = arrow_json::ReaderBuilder::new(Arc::new(schema(&REFERENCE).arrow()))
-            .build_decoder()
-            .unwrap();
-        decoder.decode(records.join("\n").as_bytes()).unwrap();
-        let reference = decoder.flush().unwrap().unwrap();
-        prop_assert_eq!(ours.columns(), reference.columns());
-    }
-
-    #[test]
-    fn no_bytes_of_a_record_break_the_stage(
-        records in proptest::collection::vec(
-            prop_oneof![
-                proptest::collection::vec(any::<u8>(), 0..60),
-                "[\\[\\]{}:,\"a-b\\\\u0-9etrufalsn. ]{0,40}".prop_map(String::into_bytes),
-                (object_of(&REFERENCE), any::<proptest::sample::Index>(), any::<u8>()).prop_map(
-                    |(text, place, byte)| {
-                        let mut bytes = text.into_bytes();
-                        let place = place.index(bytes.len());
-                        bytes[place] = byte;
-                        bytes
-                    }
-                ),
-            ],
-            0..30,
-        )
-    ) {
-        let stage = stage(&REFERENCE);
-        let together = object(&*stage, &records, &[30]);
-        let alone = object(&*stage, &records, &[1]);
-        prop_assert_eq!(together.0, alone.0, "what is refused leaves no trace");
-        prop_assert_eq!(together.1.len(), alone.1.len());
-    }
 }

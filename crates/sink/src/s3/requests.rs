@@ -62,7 +62,7 @@ impl Inner {
             Checksum::RequiredOnly => request,
         }
         .customize();
-        let request = if self.is_tls() {
+        let request = if self.leaves_payload_unsigned() {
             request.disable_payload_signing()
         } else {
             request
@@ -120,7 +120,7 @@ impl Inner {
             Checksum::RequiredOnly => (request, part),
         };
         let request = request.customize();
-        let request = if self.is_tls() {
+        let request = if self.leaves_payload_unsigned() {
             request.disable_payload_signing()
         } else {
             request
@@ -235,8 +235,9 @@ impl Inner {
         }
     }
 
-    /// TLS and the checksum protect the body, so that it needs no SHA-256 of the signature.
-    fn is_tls(&self) -> bool {
+    /// TLS and a checksum protect the body, which then needs no SHA-256 in the signature: that
+    /// costs more than everything else of a put.
+    fn leaves_payload_unsigned(&self) -> bool {
         self.settings
             .endpoint
             .as_ref()

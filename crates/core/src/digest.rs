@@ -46,6 +46,20 @@ impl Digest {
             })
     }
 
+    /// From 64 hex digits, of either case. `None` where it is anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let text = text.as_bytes();
+        if text.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
+            let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
+            *byte = u8::try_from(high? << 4 | low?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The first 16 bytes in the form of a UUID (8-4-4-4-12 hex digits).
     pub fn to_uuid(&self) -> String {
         let mut text: String = self.to_hex().chars().take(32).collect();
@@ -65,5 +79,22 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({})", self.to_hex())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Digest;
+
+    #[test]
+    fn hex_and_uuid() {
+        let digest = Digest::of(b"");
+        assert!(digest.to_hex().starts_with("e3b0c44298fc1c149afbf4c8996fb924"));
+        assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));
+        assert_eq!(digest.to_uuid(), "e3b0c442-98fc-1c14-9afb-f4c8996fb924");
+        for bad in ["", "e3", &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(Digest::from_hex(bad), None, "{bad}");
+        }
+        assert_ne!(Digest::of_parts(&[b"a", b"bc"]), Digest::of_parts(&[b"ab", b"c"]));
     }
 }

@@ -67,6 +67,8 @@ pub async fn run_lane(
 ) -> Result<LaneEnd, LaneError> {
     let mut store = context.state.open((*context.key).clone()).await?;
     let mut state = starting_state(context, &mut *store).await?;
+    // The source may forget what is told to it, so it is told again.
+    context.source.committed(&context.key.lane, state.position);
     if state.ended {
         return Ok(LaneEnd::Ended);
     }

@@ -47,6 +47,8 @@ pub struct Setting {
     pub interval: Duration,
     /// Bytes that one read asks for.
     pub read_bytes: usize,
+    /// Where it says what it does; outlives it, so that sums go on.
+    pub status: Arc<Status>,
     /// Moments that tests stop at.
     pub hooks: Arc<dyn Hooks>,
 }
@@ -54,7 +56,6 @@ pub struct Setting {
 /// A delivery stream that can be run.
 pub struct DeliveryStream {
     setting: Setting,
-    status: Arc<Status>,
 }
 
 /// How a lane was left.
@@ -69,15 +70,7 @@ type Running<'a> = BoxFuture<'a, (Lane, Left)>;
 impl DeliveryStream {
     /// Puts a delivery stream together; nothing runs yet.
     pub fn new(setting: Setting) -> Self {
-        Self {
-            setting,
-            status: Arc::new(Status::default()),
-        }
-    }
-
-    /// What it has done and is doing.
-    pub fn status(&self) -> Arc<Status> {
-        self.status.clone()
+        Self { setting }
     }
 
     /// Works on all lanes until `stop` turns true; then what was read is delivered, and it returns.
@@ -150,7 +143,7 @@ impl DeliveryStream {
         let context = self.lane_context(lane.clone());
         let mut backoff = Backoff::default();
         loop {
-            let successes = self.status.snapshot().successes;
+            let successes = self.setting.status.snapshot().successes;
             let error = match run_lane(&context, &mut stop).await {
                 Ok(LaneEnd::Ended) => return (lane, Left::Ended),
                 Ok(LaneEnd::Stopped) => return (lane, Left::Stopped),
@@ -158,7 +151,7 @@ impl DeliveryStream {
                 Err(error) => error,
             };
             self.failed(lane.as_str(), &error);
-            if self.status.snapshot().successes > successes {
+            if self.setting.status.snapshot().successes > successes {
                 backoff.reset();
             }
             let pause = match error.action() {
@@ -188,7 +181,7 @@ impl DeliveryStream {
             offload: setting.offload.clone(),
             clock: setting.clock.clone(),
             account: setting.budget.account(&setting.name),
-            status: self.status.clone(),
+            status: setting.status.clone(),
             interval: setting.interval,
             read_bytes: setting.read_bytes,
             hooks: setting.hooks.clone(),
@@ -206,12 +199,12 @@ impl DeliveryStream {
                 tracing::error!(delivery_stream = stream, lane, error = %text, "lane waits for help");
             }
         }
-        self.status.lane_failed(text);
+        self.setting.status.lane_failed(text);
     }
 }
 
 /// An error's text and its causes, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

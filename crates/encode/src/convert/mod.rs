@@ -21,6 +21,8 @@ mod column;
 
 mod fault;
 
+mod encoding;
+
 mod write;
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use arrow_select::concat::concat_batches;
 use hydrant_core::stage::{Chunk, EncodeError, Encoder, Piece};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
-use parquet::basic::{Compression, Encoding, GzipLevel, Type as Physical, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::SchemaDescriptor;
 
-use super::Rows;
+use super::{Rows, encoding};
 use crate::Error;
 use crate::settings::{ParquetCompression, ParquetSettings};
 
@@ -27,6 +28,7 @@ const SLAB_BYTES: usize = 8 << 20;
 /// What all files of the settings share.
 pub(crate) struct Layout {
     schema: SchemaRef,
+    columns: SchemaDescriptor,
     properties: WriterProperties,
     row_group_rows: usize,
     row_group_bytes: usize,
@@ -41,31 +43,18 @@ impl Layout {
             ParquetCompression::Gzip => Compression::GZIP(GzipLevel::default()),
             ParquetCompression::None => Compression::UNCOMPRESSED,
         };
-        let mut properties = WriterProperties::builder()
+        let properties = WriterProperties::builder()
             .set_created_by("hydrant".into())
             .set_max_row_group_row_count(None)
-            .set_compression(compression);
+            .set_compression(compression)
+            .build();
         let columns = ArrowSchemaConverter::new()
             .convert(&schema)
             .map_err(|error| Error::Setting(format!("parquet refuses the schema: {error}")))?;
-        for column in columns.columns() {
-            let path = column.path().clone();
-            match column.physical_type() {
-                // Counters, ids and times: a dictionary of them is larger than the differences.
-                Physical::INT32 | Physical::INT64 => {
-                    properties = properties
-                        .set_column_dictionary_enabled(path.clone(), false)
-                        .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-                }
-                Physical::FLOAT | Physical::DOUBLE => {
-                    properties = properties.set_column_dictionary_enabled(path, false);
-                }
-                _ => {}
-            }
-        }
         Ok(Self {
             schema,
-            properties: properties.build(),
+            columns,
+            properties,
             row_group_rows: settings.row_group_rows,
             row_group_bytes: settings.row_group_bytes,
         })
@@ -75,11 +64,11 @@ impl Layout {
         self.schema.clone()
     }
 
-    /// A writer at the start of a file. The Arrow form of the schema is left out: the Parquet
-    /// one says all.
-    fn start(&self) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
+    /// A writer at the start of a file that begins with these rows. The Arrow form of the schema
+    /// is left out: the Parquet one says all.
+    fn start(&self, slab: &RecordBatch) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
         let options = ArrowWriterOptions::new()
-            .with_properties(self.properties.clone())
+            .with_properties(encoding::choose(&self.properties, &self.columns, slab))
             .with_skip_arrow_metadata(true);
         ArrowWriter::try_new_with_options(Vec::new(), self.schema(), options)
     }
@@ -133,11 +122,11 @@ impl Writer {
 
     /// Encodes the slab; ends the row group and gives its bytes where it is complete.
     fn end_slab(&mut self, ends_group: bool, chunks: &mut Vec<Chunk>) -> Result<(), EncodeError> {
+        let slab = concat_batches(&self.layout.schema, &self.slab).map_err(failed)?;
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => self.layout.start().map_err(failed)?,
+            None => self.layout.start(&slab).map_err(failed)?,
         };
-        let slab = concat_batches(&self.layout.schema, &self.slab).map_err(failed)?;
         self.slab.clear();
         self.slab_held = 0;
         self.slab_size = Size::default();

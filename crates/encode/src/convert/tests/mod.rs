@@ -17,6 +17,7 @@ use hydrant_core::Digest;
 use hydrant_core::outcomes::Failure;
 use hydrant_core::stage::{Chunk, Encode};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Encoding;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::settings::{Format, ParquetCompression, ParquetSettings, build};
@@ -299,6 +300,88 @@ fn row_groups_end_by_rows_and_by_bytes_wherever_pieces_do() {
             "{sizes:?}"
         );
     }
+}
+
+#[test]
+fn encodings_are_chosen_by_the_first_rows() {
+    let columns = [
+        ("id", "string"),
+        ("name", "string"),
+        ("seq", "bigint"),
+        ("status", "smallint"),
+        ("x", "double"),
+        ("price", "float"),
+        ("tags", "array<struct<t:int,u:string>>"),
+        ("none", "int"),
+        ("ok", "boolean"),
+    ];
+    let row = |i: usize| {
+        format!(
+            "{{\"id\":\"{}\",\"name\":\"n{}\",\"seq\":{i},\"status\":{},\"x\":{i}.5,\"price\":{}.99,\"tags\":[{{\"t\":{i},\"u\":\"{}\"}}],\"ok\":true}}",
+            Digest::of(&i.to_le_bytes()),
+            i % 500,
+            200 + i % 5,
+            i % 7,
+            i % 3,
+        )
+    };
+    let records: Vec<String> = (0..3000).map(row).collect();
+    let (file, refused) = object(&*stage(&columns), &records, &[1000]);
+    assert!(refused.is_empty());
+    let (batch, metadata) = read(&file);
+    assert_eq!(batch.num_rows(), 3000);
+    let group = metadata.row_group(0);
+    let found: Vec<_> = group
+        .columns()
+        .iter()
+        .map(|column| {
+            let encodings: Vec<Encoding> = column.encodings().collect();
+            let dictionary = encodings.contains(&Encoding::RLE_DICTIONARY);
+            let delta = encodings.contains(&Encoding::DELTA_BINARY_PACKED);
+            (column.column_path().string(), dictionary, delta)
+        })
+        .collect();
+    let expected = [
+        ("id", false, false),
+        ("name", true, false),
+        ("seq", false, true),
+        ("status", true, false),
+        ("x", false, false),
+        ("price", true, false),
+        ("tags.list.element.t", false, true),
+        ("tags.list.element.u", true, false),
+        ("none", false, true),
+        ("ok", false, false),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(path, dictionary, delta)| (path.to_owned(), dictionary, delta))
+    );
+}
+
+#[test]
+fn the_choice_of_encodings_sees_no_row_behind_the_first_slab() {
+    let mut settings = ParquetSettings::new(schema(&[("tags", "array<string>")]));
+    settings.row_group_rows = 8192;
+    let stage = build(Format::Parquet(settings)).unwrap();
+    let tag = |row: usize| {
+        if row < 8192 {
+            "same".to_owned()
+        } else {
+            row.to_string()
+        }
+    };
+    let record = |row: usize| match row % 100 {
+        0 => format!("{{\"tags\":[\"{}\"]}}", tag(row)),
+        _ if row < 8192 => "{}".to_owned(),
+        _ => format!("{{\"tags\":[\"{}\"]}}", tag(row)),
+    };
+    let records: Vec<String> = (0..20_000).map(record).collect();
+    let (one, _) = object(&*stage, &records, &[20_000]);
+    assert!(one == object(&*stage, &records, &[777]).0);
+    let metadata = read(&one).1;
+    let mut encodings = metadata.row_group(0).column(0).encodings();
+    assert!(encodings.any(|encoding| encoding == Encoding::RLE_DICTIONARY));
 }
 
 #[test]

@@ -35,8 +35,8 @@ def delivery_streams(bucket, folder):
     destinations["archive"] = {"directory": directory}
     return {
         name.replace("_", "-"): {
-            "source": harness.embedded("clicks"),
-            "processors": [{"record_deaggregation": {}}, harness.redact(["email"])],
+            "source": harness.embedded("clicks", deaggregation="keep_all"),
+            "processors": [harness.redact(["email"])],
             "destination": destination,
         }
         for name, destination in destinations.items()

@@ -30,9 +30,9 @@ CASES = [
         [(9, "delivery_streams.archive.destination.directory.buffering_hints.size", "MiB")],
     ),
     (
-        "a stream that is not there",
-        [("stream: clicks", "stream: klicks")],
-        [(7, "delivery_streams.archive.source.kinesis.stream", "clicks")],
+        "a source that is none",
+        [("kinesis: {", "kinesys: {")],
+        [(7, "delivery_streams.archive.source", "kinesis")],
     ),
     (
         "a compression that is not known",
@@ -42,12 +42,12 @@ CASES = [
     (
         "a module that is not there",
         [("    destination:", "    processors:\n      - wasm: { module: nowhere.wasm }\n    destination:")],
-        [(9, "delivery_streams.archive.processors", "nowhere.wasm")],
+        [(9, "delivery_streams.archive.processors[0].wasm.module", "nowhere.wasm")],
     ),
     (
         "no authentication off loopback",
         [("data_dir:", "api: { listen: 0.0.0.0:4567, auth: none }\ndata_dir:")],
-        [(1, "api", "127.0.0.1")],
+        [(1, "api.listen", "127.0.0.1")],
     ),
     (
         "a variable without a value",

@@ -54,9 +54,9 @@ def redact(fields, mode="replace"):
     return {"wasm": {"module": str(REDACT), "config": {"fields": fields, "mode": mode}}}
 
 
-def embedded(stream):
+def embedded(stream, **settings):
     """A source: an embedded stream from its beginning."""
-    return {"kinesis": {"stream": stream, "endpoint": "embedded", "start": "trim_horizon"}}
+    return {"kinesis": {"stream": stream, "endpoint": "embedded", "start": "trim_horizon", **settings}}
 
 
 def to_s3(bucket, name, **settings):

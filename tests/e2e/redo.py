@@ -8,7 +8,7 @@ import botocore.exceptions
 import harness
 from readers import read_objects
 
-HINTS = {"size": "32KiB", "interval": "300s"}
+HINTS = {"size": "64KiB", "interval": "300s"}
 BATCH = 50
 # The crash comes after this intent and before anything of its range is delivered.
 CRASH_AT = 3

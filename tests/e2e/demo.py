@@ -26,9 +26,12 @@ def test(folder):
     harness.check(manifest["records"] == RECORDS, f"{manifest['records']} records in the manifest")
     expected = manifest["expected"]
     found = read_objects.read_folder(folder / "d" / "objects")
+    events = {}
     for name in ("parquet", "gzip"):
         own = [one for one in found if one.key.split("/")[0] == name]
         check_balance(name, own, manifest["records"], expected)
+        events[name] = by_id(own)
+    check_same(events["parquet"], events["gzip"])
 
 
 def check_balance(name, objects, records, expected):
@@ -46,6 +49,22 @@ def check_balance(name, objects, records, expected):
         records + added == delivered + dropped + failed,
         f"{name}: {records} in + {added} added is not {delivered} + {dropped} dropped + {failed} failed",
     )
+
+
+def by_id(objects):
+    return {record["event_id"]: record for one in objects if not one.is_error for record in one.records}
+
+
+def check_same(columns, lines):
+    """Both destinations hold the same events, redacted."""
+    harness.check(columns.keys() == lines.keys(), "Parquet and GZIP hold different events")
+    for one, event in lines.items():
+        row = columns[one]
+        for name in ("type", "session"):
+            harness.check(row[name] == event.get(name), f"{name} of {one} differs")
+        for user in (row["user"] or {}, event.get("user") or {}):
+            for name in ("email", "ip"):
+                harness.check(user.get(name) in (None, "[redacted]"), f"{name} of {one} is not redacted")
 
 
 if __name__ == "__main__":

@@ -78,40 +78,40 @@ impl SimDisk {
 
     /// Changes and syncs so far.
     pub fn calls(&self) -> u64 {
-        self.lock().calls
+        self.world().calls
     }
 
     /// Syncs of files and directories so far.
     pub fn syncs(&self) -> u64 {
-        self.lock().syncs
+        self.world().syncs
     }
 
     /// Lets the power go with the `calls`-th change or sync from now: that one and all later calls
     /// fail. 0 gives power for ever.
     pub fn power_off_after(&self, calls: u64) {
-        let mut world = self.lock();
+        let mut world = self.world();
         world.power_until = (calls > 0).then(|| world.calls + calls);
     }
 
     /// Whether the power went.
     pub fn is_off(&self) -> bool {
-        self.lock().is_off()
+        self.world().is_off()
     }
 
     /// Lets the next sync of a file fail and its writes be forgotten, as the kernel does; a sync
     /// after it "succeeds".
     pub fn fail_next_sync(&self) {
-        self.lock().fail_next_sync = true;
+        self.world().fail_next_sync = true;
     }
 
     /// Sets the size of the disk.
     pub fn set_capacity(&self, bytes: u64) {
-        self.lock().capacity_bytes = bytes;
+        self.world().capacity_bytes = bytes;
     }
 
     /// Flips a bit of a file, on the platter too. Gives whether the file is that long.
     pub fn flip(&self, path: &Path, offset: usize, bit: u8) -> bool {
-        let mut world = self.lock();
+        let mut world = self.world();
         let Some(file) = world.names.get(path).copied() else {
             return false;
         };
@@ -129,7 +129,7 @@ impl SimDisk {
     /// The same disk for another test to spoil: everything as the process sees it, as if synced.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let world = self.lock();
+        let world = self.world();
         let mut copy = World {
             names: world.names.clone(),
             durable_names: world.names.clone(),
@@ -151,7 +151,7 @@ impl SimDisk {
     /// The disk after the power was lost now. This one answers no more.
     #[must_use]
     pub fn crash(&self, rng: &dyn Rng) -> Self {
-        let mut world = self.lock();
+        let mut world = self.world();
         world.power_until = Some(0);
         let mut names = world.durable_names.clone();
         for entry in &world.pending_names {
@@ -185,13 +185,13 @@ impl SimDisk {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.world)
     }
 
     /// The world, where there is power.
     fn on(&self) -> io::Result<MutexGuard<'_, World>> {
-        let world = self.lock();
+        let world = self.world();
         if world.is_off() {
             Err(no_power())
         } else {
@@ -596,7 +596,7 @@ mod tests {
 
     impl SimDisk {
         fn copy_of_platter(&self, seed: u64) -> Self {
-            let world = self.lock();
+            let world = self.world();
             let copy = super::World {
                 names: world.names.clone(),
                 durable_names: world.durable_names.clone(),

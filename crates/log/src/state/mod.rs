@@ -63,7 +63,12 @@ impl StateLog {
     ///
     /// # Errors
     /// As [`Log::open`]; `Unreadable` where an entry was written by a later version.
-    pub fn open(env: Env, dir: &Path, new_id: [u8; 16], options: LogOptions) -> Result<Self, Error> {
+    pub fn open(
+        env: Env,
+        dir: &Path,
+        new_id: [u8; 16],
+        options: LogOptions,
+    ) -> Result<Self, Error> {
         let first_segment_bytes = options.first_segment_bytes;
         let options = LogOptions {
             content: Content::State,
@@ -88,7 +93,14 @@ impl StateLog {
         }
         let compact_from_bytes = first_segment_bytes / 2;
         let (table, compacting) = (Mutex::new(table), AtomicBool::new(false));
-        Ok(Self { inner: Arc::new(Inner { log, table, compacting, compact_from_bytes }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                log,
+                table,
+                compacting,
+                compact_from_bytes,
+            }),
+        })
     }
 
     /// The store's own identity.
@@ -121,7 +133,8 @@ impl StateLog {
     /// # Errors
     /// As [`Log::append`].
     pub async fn put_entry(&self, kind: &str, key: &str, value: Bytes) -> Result<(), Error> {
-        self.write_entry(kind, key, Some(codec::entry(&value))).await
+        self.write_entry(kind, key, Some(codec::entry(&value)))
+            .await
     }
 
     /// Removes an entry; durable once it returns.
@@ -133,7 +146,10 @@ impl StateLog {
     }
 
     async fn write_entry(&self, kind: &str, key: &str, value: Option<Bytes>) -> Result<(), Error> {
-        let key = Key::Entry { kind: kind.into(), key: key.into() };
+        let key = Key::Entry {
+            kind: kind.into(),
+            key: key.into(),
+        };
         match self.write(key, None, value).await {
             Err(Unwritten::Log(error)) => Err(error),
             // Entries have no owner, so nobody is fenced off them.
@@ -148,12 +164,17 @@ impl StateLog {
         owner: Option<u64>,
         value: Option<Bytes>,
     ) -> Result<(), Unwritten> {
-        let entries = vec![Entry { lane: LANE, records: codec::record(&key, value.as_ref()) }];
+        let entries = vec![Entry {
+            lane: LANE,
+            records: codec::record(&key, value.as_ref()),
+        }];
         let bytes = bytes_of(&entries);
         let mut number = 0;
         let build = || {
             let mut table = lock(&self.inner.table);
-            number = table.queue(&key, owner, value.clone(), bytes).ok_or(Unwritten::Fenced)?;
+            number = table
+                .queue(&key, owner, value.clone(), bytes)
+                .ok_or(Unwritten::Fenced)?;
             Ok::<_, Unwritten>(entries)
         };
         self.inner.log.append_built(bytes, false, build).await?;
@@ -180,7 +201,10 @@ impl StateLog {
             Err(error) => Err(error),
         };
         if let Err(error) = compacted {
-            tracing::warn!(error = &error as &dyn std::error::Error, "state store was not compacted");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "state store was not compacted"
+            );
         }
         drop(done);
     }
@@ -205,14 +229,32 @@ impl StateStore for StateLog {
             let build = || {
                 let mut table = lock(&self.inner.table);
                 let (owner, again) = table.take(&table_key);
-                taken = Some((owner, table.lane(&key)));
-                let again = again.map(|records| Entry { lane: LANE, records });
-                Ok::<_, Error>(again.into_iter().collect())
+                let records = again.as_ref().map(|again| again.records.clone());
+                taken = Some((owner, table.lane(&key), again));
+                let entry = records.map(|records| Entry {
+                    lane: LANE,
+                    records,
+                });
+                Ok::<_, Error>(entry.into_iter().collect())
             };
             let hint = INTENT_MAX_BYTES;
-            self.inner.log.append_built(hint, false, build).await.map_err(unavailable)?;
-            let (owner, current) = taken.ok_or(StateError::Fenced)?;
-            let store = Lane { store: self.clone(), key, owner, current };
+            self.inner
+                .log
+                .append_built(hint, false, build)
+                .await
+                .map_err(unavailable)?;
+            let (owner, current, again) = taken.ok_or(StateError::Fenced)?;
+            if let Some(again) = again {
+                let mut table = lock(&self.inner.table);
+                let settled = table.settle(&table_key, Some(owner), again.number, again.value);
+                settled.ok_or(StateError::Fenced)?;
+            }
+            let store = Lane {
+                store: self.clone(),
+                key,
+                owner,
+                current,
+            };
             Ok(Box::new(store) as Box<dyn LaneStore>)
         })
     }
@@ -256,7 +298,9 @@ fn check(key: &LaneKey, current: Option<&LaneState>, next: &LaneState) -> Result
             "intent of {key} is {intent_bytes} bytes, limit {INTENT_MAX_BYTES}"
         )));
     }
-    let Some(current) = current else { return Ok(()) };
+    let Some(current) = current else {
+        return Ok(());
+    };
     let back = next.position < current.position && next.generation == current.generation;
     if back || next.generation < current.generation {
         return Err(StateError::Invariant(format!(

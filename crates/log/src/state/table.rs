@@ -26,10 +26,20 @@ pub(super) enum Key {
 struct Slot {
     durable: Option<Bytes>,
     queued: Option<Bytes>,
-    /// Number of the write that gave `durable`: answers may come out of order.
+    /// Number of the write that gave `queued`, and of the one that gave `durable`. They differ
+    /// while a write is under way or where one was dropped; also where the values are equal, since
+    /// another value may stand between them in the log.
+    written: u64,
     settled: u64,
     /// Raised whenever the lane is taken.
     owner: u64,
+}
+
+/// A value that is written again, as write `number`.
+pub(super) struct Again {
+    pub(super) number: u64,
+    pub(super) value: Option<Bytes>,
+    pub(super) records: Records,
 }
 
 /// All keys.
@@ -82,8 +92,9 @@ impl Table {
         if owner.is_some_and(|owner| owner != slot.owner) {
             return None;
         }
-        slot.queued = value;
         self.writes += 1;
+        slot.queued = value;
+        slot.written = self.writes;
         self.written_bytes += bytes as u64;
         Some(self.writes)
     }
@@ -107,16 +118,23 @@ impl Table {
         Some(())
     }
 
-    /// Takes a lane: the new owner's number, and the record to write again where the log may hold
-    /// another one than is known to be durable.
-    pub(super) fn take(&mut self, key: &Key) -> (u64, Option<Records>) {
+    /// Takes a lane: the new owner's number, and what to write again where the log may hold
+    /// another value than is known to be durable.
+    pub(super) fn take(&mut self, key: &Key) -> (u64, Option<Again>) {
         let slot = self.slots.entry(key.clone()).or_default();
         slot.owner += 1;
-        let again = (slot.queued != slot.durable).then(|| {
+        let again = (slot.written != slot.settled).then(|| {
+            self.writes += 1;
+            slot.written = self.writes;
             slot.queued.clone_from(&slot.durable);
-            codec::record(key, slot.durable.as_ref())
+            let records = codec::record(key, slot.durable.as_ref());
+            self.written_bytes += frame_bytes(&records) as u64;
+            Again {
+                number: self.writes,
+                value: slot.durable.clone(),
+                records,
+            }
         });
-        self.written_bytes += again.as_ref().map_or(0, frame_bytes) as u64;
         (slot.owner, again)
     }
 

@@ -127,6 +127,10 @@ impl EmbeddedSource {
         let mut over = self.clock.sleep(wait);
         let (mut from, mut partly) = self.resume(shard, after)?;
         loop {
+            if self.stream.is_deleted() {
+                let name = self.stream.name().to_owned();
+                return Err(failed(StreamError::NotFound { name }));
+            }
             if !self.stream.has(shard, from) {
                 let woken = {
                     let more = std::pin::pin!(self.stream.wait(shard, from));

@@ -1,0 +1,13 @@
+//! The Kinesis protocol over real connections on loopback, on a real log in a temporary directory.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+mod control;
+
+mod put;
+
+mod read;
+
+mod transport;

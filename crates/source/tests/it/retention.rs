@@ -1,0 +1,134 @@
+//! Retention: age and readers decide together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hydrant_core::budget::Budget;
+use hydrant_core::stage::{Source, SourceError};
+use hydrant_log::stream::{ShardId, Stream, Streams};
+use hydrant_source::{Aggregates, EmbeddedSource, StartAt};
+
+use crate::support::{Machine, put_at, shards};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Several segments of records in shard 0, and one record before them in shard 1.
+async fn filled(machine: &Machine) -> (Streams, Arc<Stream>) {
+    let streams = machine.open().await;
+    let stream = streams.create("clicks", shards(2)).await.unwrap();
+    put_at(&stream, u128::MAX, b"idle").await;
+    for _ in 0..40 {
+        put_at(&stream, 0, &vec![b'x'; 20_000]).await;
+    }
+    (streams, stream)
+}
+
+async fn retain(stream: &Stream, machine: &Machine) -> u64 {
+    use hydrant_core::clock::Clock as _;
+    stream.retain(machine.clock.wall_ms()).await.unwrap()
+}
+
+#[tokio::test]
+async fn without_readers_age_alone_decides() {
+    let machine = Machine::new();
+    let (_streams, stream) = filled(&machine).await;
+    machine.clock.forward(DAY);
+    assert_eq!(retain(&stream, &machine).await, 0, "not old enough");
+    machine.clock.forward(Duration::from_millis(1));
+    assert!(retain(&stream, &machine).await > 0);
+    assert!(stream.oldest_lsn() > 1);
+}
+
+#[tokio::test]
+async fn what_a_reader_has_not_committed_is_kept() {
+    let machine = Machine::new();
+    let (streams, stream) = filled(&machine).await;
+    streams.add_reader("clicks", "lake").await.unwrap();
+    machine.clock.forward(DAY * 30);
+    assert_eq!(retain(&stream, &machine).await, 0, "nothing is committed");
+    let tip = stream.read_blocking(ShardId(0), 1, usize::MAX).unwrap();
+    let last = tip.last().unwrap().last_position().unwrap();
+    stream.committed("lake", ShardId(0), last);
+    assert_eq!(
+        retain(&stream, &machine).await,
+        0,
+        "the other shard has an unread record"
+    );
+    let idle = stream.read_blocking(ShardId(1), 1, 100).unwrap()[0].position(0);
+    stream.committed("lake", ShardId(1), idle);
+    assert!(retain(&stream, &machine).await > 0);
+}
+
+#[tokio::test]
+async fn a_shard_that_is_read_to_its_end_holds_nothing() {
+    let machine = Machine::new();
+    let (streams, stream) = filled(&machine).await;
+    streams.add_reader("clicks", "lake").await.unwrap();
+    let idle = stream.read_blocking(ShardId(1), 1, 100).unwrap()[0].position(0);
+    stream.committed("lake", ShardId(1), idle);
+    let middle = stream.read_blocking(ShardId(0), 30, 1).unwrap()[0].position(0);
+    stream.committed("lake", ShardId(0), middle);
+    machine.clock.forward(DAY * 2);
+    assert!(retain(&stream, &machine).await > 0);
+    assert!(
+        (2..=31).contains(&stream.oldest_lsn()),
+        "{}",
+        stream.oldest_lsn()
+    );
+}
+
+#[tokio::test]
+async fn readers_hold_over_restarts_until_they_are_taken_out() {
+    let machine = Machine::new();
+    {
+        let (streams, _) = filled(&machine).await;
+        streams.add_reader("clicks", "lake").await.unwrap();
+    }
+    machine.clock.forward(DAY * 2);
+    let streams = machine.open().await;
+    let stream = streams.get("clicks").unwrap();
+    assert_eq!(
+        retain(&stream, &machine).await,
+        0,
+        "held before it is added again"
+    );
+    streams.add_reader("clicks", "lake").await.unwrap();
+    streams.keep_readers("clicks", &["lake"]).await.unwrap();
+    assert_eq!(retain(&stream, &machine).await, 0);
+    streams.keep_readers("clicks", &[]).await.unwrap();
+    assert!(retain(&stream, &machine).await > 0);
+}
+
+#[tokio::test]
+async fn a_reader_that_was_away_is_told_what_it_missed() {
+    let machine = Machine::new();
+    let (streams, stream) = filled(&machine).await;
+    let read = stream.read_blocking(ShardId(0), 1, 1).unwrap()[0].position(0);
+    machine.clock.forward(DAY * 2);
+    assert!(retain(&stream, &machine).await > 0);
+    streams.add_reader("clicks", "lake").await.unwrap();
+    let (start, keep) = (StartAt::TrimHorizon, Aggregates::KeepAll);
+    let source = EmbeddedSource::new(stream.clone(), "lake", start, keep, machine.clock.clone());
+    let lane = ShardId(0).lane();
+    let account = Budget::new(1 << 30).account("test");
+    let missed = source
+        .read(&lane, read, 1 << 20, Duration::ZERO, &account)
+        .await
+        .err()
+        .unwrap();
+    let SourceError::Trimmed { after, oldest } = missed else {
+        panic!("{missed}")
+    };
+    assert_eq!(after, read);
+    assert_eq!(
+        stream.index_of(ShardId(0), oldest).unwrap(),
+        stream.oldest_lsn()
+    );
+    let from_horizon = source.start(&lane).await.unwrap();
+    let found = source
+        .read(&lane, from_horizon, 1 << 30, Duration::ZERO, &account)
+        .await
+        .unwrap();
+    assert!(!found.blocks.is_empty());
+    assert!(found.blocks[0].records.position(0) >= oldest.with_sub(0));
+}

@@ -7,7 +7,7 @@
 //! | 4 | crc | CRC32C of all that follows, seeded with (log id, segment number) |
 //! | 4 | len | bytes of the frame, this header included, padding not |
 //! | 8 | lsn | of the first record; of a footer: the next one to come |
-//! | 8 | durable_lsn | highest LSN known synced when the frame was written |
+//! | 8 | `durable_lsn` | highest LSN known synced when the frame was written |
 //! | 4 | lane | number of the lane in this log |
 //! | 4 | count | records |
 //! | 1 | type | 1 data, 2 state, 3 footer |

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use hydrant_core::Records;
-use hydrant_core::disk::Disk;
+use hydrant_core::disk::{Disk, DiskFile};
 
 use crate::error::Error;
 use crate::frame::{self, FrameKind};
@@ -209,7 +209,9 @@ fn walk(
 ) -> Result<(), Error> {
     let headers = headers(disk, dir, report)?;
     for (i, (path, header)) in headers.iter().enumerate() {
-        let file = disk.open(path).map_err(|e| failed("opening", path, e))?;
+        let Some(file) = open(disk, path)? else {
+            continue;
+        };
         let len = file.len().map_err(|e| failed("reading", path, e))?;
         let bytes = file.read_at(0, usize::try_from(len).unwrap_or(usize::MAX));
         let bytes = Bytes::from(bytes.map_err(|e| failed("reading", path, e))?);
@@ -263,6 +265,14 @@ fn walk(
     Ok(())
 }
 
+/// Opens a file; `None` where a live log has released it since it was listed.
+fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn DiskFile>>, Error> {
+    match disk.open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(|e| failed("opening", path, e)),
+    }
+}
+
 fn headers(
     disk: &dyn Disk,
     dir: &Path,
@@ -274,7 +284,9 @@ fn headers(
             continue;
         };
         let path = dir.join(name);
-        let file = disk.open(&path).map_err(|e| failed("opening", &path, e))?;
+        let Some(file) = open(disk, &path)? else {
+            continue;
+        };
         let bytes = file.read_at(0, segment::SEGMENT_HEADER_BYTES);
         let bytes = bytes.map_err(|e| failed("reading", &path, e))?;
         match SegmentHeader::decode(&path, number, &bytes) {

@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::frame::{FOOTER_BYTES, frame_bytes};
 use crate::log::{Appended, Entry, Inner, lock};
 
+/// How often one append leads at most: one job serves all that may wait, with room to spare.
+const MAX_LEADS: usize = 64;
+
 pub(crate) type Answer = Result<Vec<Appended>, Error>;
 
 /// An append that waits.
@@ -116,10 +119,13 @@ impl Inner {
         self: &Arc<Self>,
         mut answer: oneshot::Receiver<Answer>,
     ) -> Answer {
-        loop {
+        // A pool that was closed drops every job: then this ends instead of spinning.
+        let mut leads = 0;
+        while leads < MAX_LEADS {
             let mut wanted = pin!(self.leader_wanted.notified());
             wanted.as_mut().enable();
             if let Some(job) = self.lead() {
+                leads += 1;
                 self.site.env.io.submit(job).await;
             }
             let answered = poll_fn(|context| {
@@ -132,6 +138,7 @@ impl Inner {
                 return answer.unwrap_or(Err(Error::Failed));
             }
         }
+        Err(Error::Failed)
     }
 
     /// The job that flushes, where something waits and nobody runs it.

@@ -73,18 +73,15 @@ pub(crate) fn recover(site: &Site, new_id: [u8; 16]) -> Result<Recovered, Error>
             last = Some((file, bytes, found));
         }
     }
-    let (segment, active, end_lsn, spares) = match last {
-        Some((file, bytes, found)) => {
-            if found.end_lsn <= durable_lsn {
-                return Err(damaged(file, &found));
-            }
-            let (segment, active, spares) = relog(site, file, &bytes, &found, spares)?;
-            (segment, active, found.end_lsn, spares)
+    let (segment, active, end_lsn, spares) = if let Some((file, bytes, found)) = last {
+        if found.end_lsn <= durable_lsn {
+            return Err(damaged(file, &found));
         }
-        None => {
-            let (segment, active) = begin(site, id)?;
-            (segment, active, 1, spares)
-        }
+        let (segment, active, spares) = relog(site, file, &bytes, &found, spares)?;
+        (segment, active, found.end_lsn, spares)
+    } else {
+        let (segment, active) = begin(site, id)?;
+        (segment, active, 1, spares)
     };
     segments.push_back(segment);
     let mut lane_ends = BTreeMap::new();

@@ -50,13 +50,12 @@ impl Site {
         (content, name): (SyncPoint, SyncPoint),
     ) -> Result<Started, Error> {
         let path = self.dir.join(segment_name(header.number));
-        let (from, file, allocated_bytes) = match spare {
-            Some(spare) => (spare.path, spare.file, spare.bytes),
-            None => {
-                let from = self.dir.join(segment_name(header.number) + UNFINISHED);
-                let file = self.create(&from, size_bytes)?;
-                (from, file, size_bytes)
-            }
+        let (from, file, allocated_bytes) = if let Some(spare) = spare {
+            (spare.path, spare.file, spare.bytes)
+        } else {
+            let from = self.dir.join(segment_name(header.number) + UNFINISHED);
+            let file = self.create(&from, size_bytes)?;
+            (from, file, size_bytes)
         };
         self.write(&*file, &from, 0, &header.encode())?;
         let mut offset = SEGMENT_HEADER_BYTES as u64;

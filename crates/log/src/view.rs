@@ -118,8 +118,8 @@ impl View {
 
     /// First record of `lane` that arrived at `arrival_ms` or later: arrivals never fall.
     pub(crate) fn first_lsn_at(&self, lane: u32, arrival_ms: u64) -> Option<u64> {
-        let late = |segment: &&Segment| segment.last_arrival_ms >= arrival_ms;
-        self.segments.iter().filter(late).find_map(|segment| {
+        let reaches = |segment: &&Segment| segment.last_arrival_ms >= arrival_ms;
+        self.segments.iter().filter(reaches).find_map(|segment| {
             let frames = segment.lanes.get(&lane)?;
             let at = frames.partition_point(|frame| frame.arrival_ms < arrival_ms);
             frames.get(at).map(|frame| frame.first_lsn)

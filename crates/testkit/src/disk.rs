@@ -524,7 +524,7 @@ mod tests {
         let dir = Path::new("d");
         let path = dir.join("f");
         let (mut fates, mut names) = (BTreeSet::new(), BTreeSet::new());
-        for seed in 0..60 {
+        for seed in 0..300 {
             let disk = SimDisk::new(1 << 20);
             disk.create_dir_all(dir).expect("made");
             let file = disk.create(&path, 4096).expect("created");
@@ -584,7 +584,7 @@ mod tests {
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         assert!(disk.list(dir).expect("listed").is_empty());
         let held = disk.lock(&dir.join("lock")).expect("locked");
-        let second = disk.lock(&dir.join("lock")).err().expect("held");
+        let second = disk.lock(&dir.join("lock")).expect_err("held");
         assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
         drop(held);
         assert!(disk.lock(&dir.join("lock")).is_ok());

@@ -67,16 +67,13 @@ impl StateLog {
         env: Env,
         dir: &Path,
         new_id: [u8; 16],
-        options: LogOptions,
+        mut options: LogOptions,
     ) -> Result<Self, Error> {
         let first_segment_bytes = options.first_segment_bytes;
-        let options = LogOptions {
-            content: Content::State,
-            // What lives is small: segments need not grow, and a snapshot may be larger than one.
-            max_segment_bytes: first_segment_bytes,
-            cache_bytes: 0,
-            ..options
-        };
+        options.content = Content::State;
+        // What lives is small: segments need not grow, and a snapshot may be larger than one.
+        options.max_segment_bytes = first_segment_bytes;
+        options.cache_bytes = 0;
         let log = Log::open(env, dir, new_id, options)?;
         let mut table = Table::default();
         let mut from_lsn = log.oldest_lsn();

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use hydrant_core::BoxFuture;
+use hydrant_core::offload::{Job, Offload};
 use hydrant_log::{Appended, Entry, Error, LogOptions};
 use hydrant_testkit::inline::{finish, poll_once};
 
@@ -135,6 +137,30 @@ fn a_leader_that_goes_leaves_the_lead_to_another() {
     assert!(poll_once(second.as_mut()).is_ready());
     // What was queued is appended although nobody asks any more.
     assert_eq!(read_all(&log, 0, 1, 1 << 20).len(), 2);
+}
+
+/// A pool that was closed: it takes no job.
+struct Closed;
+
+impl Offload for Closed {
+    fn submit(&self, job: Job) -> BoxFuture<'static, ()> {
+        drop(job);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn width(&self) -> usize {
+        1
+    }
+}
+
+#[test]
+fn a_closed_pool_refuses_instead_of_spinning() {
+    let bench = Bench::new();
+    let io = std::sync::Arc::new(Closed);
+    let log = hydrant_log::Log::open(bench.env_on(io), &dir(), [1; 16], small(None)).unwrap();
+    let refused = finish(log.append(vec![entry(0, &[b"x"])]));
+    assert!(matches!(refused, Err(Error::Failed)));
+    assert_eq!(log.end_lsn(), 1);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn segments(bench: &Bench) -> Vec<PathBuf> {
     let names = bench.disk.list(&dir()).unwrap();
     names
         .into_iter()
-        .filter(|name| name.ends_with(".seg"))
+        .filter(|name| name.strip_suffix(".seg").is_some())
         .map(|name| dir().join(name))
         .collect()
 }

@@ -9,7 +9,7 @@ use hydrant_core::disk::Disk;
 use hydrant_core::offload::{Job, Offload};
 use hydrant_log::inspect::verify;
 use hydrant_log::{Env, Error, Log, LogOptions, ProcessAbort, RealDisk};
-use hydrant_testkit::inline::InlineOffload;
+use hydrant_testkit::inline::{InlineOffload, finish};
 
 use crate::harness::{Hand, entry, put, read_all, small};
 
@@ -68,7 +68,7 @@ fn a_log_on_files_is_kept_locked_recycled_and_read_back() {
     for i in 0..100_u8 {
         put(&log, u32::from(i % 3), &[i; 200]);
     }
-    at_once(log.release(50, u64::MAX)).unwrap();
+    finish(log.release(50, u64::MAX)).unwrap();
     let oldest = log.oldest_lsn();
     assert!(oldest > 30);
     for i in 100..120_u8 {
@@ -91,10 +91,6 @@ fn a_log_on_files_is_kept_locked_recycled_and_read_back() {
         report.lanes.values().map(|lane| lane.records).sum::<u64>(),
         121 - oldest
     );
-}
-
-fn at_once<T>(future: impl Future<Output = T>) -> T {
-    futures_util::FutureExt::now_or_never(future).unwrap()
 }
 
 #[test]

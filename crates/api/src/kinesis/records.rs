@@ -16,6 +16,9 @@ const MAX_RECORDS: usize = 10_000;
 /// Most bytes of data and keys of one answer; a single larger record is given all the same.
 const MAX_BYTES: usize = 10 << 20;
 
+/// Bytes asked of the log, which counts its columns too.
+const READ_BYTES: usize = MAX_BYTES + MAX_BYTES / 8;
+
 /// Bytes of the budget for one answer: what is read, and its JSON with base64.
 const HELD_BYTES: usize = MAX_BYTES * 5 / 2;
 
@@ -43,7 +46,7 @@ impl Kinesis {
         let mut permit = self.hold(HELD_BYTES).await?;
         let (reader, after) = (stream.clone(), token.after);
         let read = move || -> Result<(Vec<Records>, Position, u64), StreamError> {
-            let blocks = taken(&reader.read_blocking(shard, from, MAX_BYTES)?, limit);
+            let blocks = taken(&reader.read_blocking(shard, from, READ_BYTES)?, limit);
             let last = blocks
                 .last()
                 .and_then(Records::last_position)

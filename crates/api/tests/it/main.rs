@@ -1,6 +1,7 @@
 //! The Kinesis protocol over real connections on loopback, on a real log in a temporary directory.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
 
 mod support;
 

@@ -19,16 +19,25 @@ async fn as_boto3_sends_it() {
     let api = Api::with_stream(2).await;
     // client.put_record(StreamName="clicks", Data=b"one", PartitionKey="a")
     let (status, headers, body) = api
-        .send("PutRecord", r#"{"StreamName": "clicks", "Data": "b25l", "PartitionKey": "a"}"#)
+        .send(
+            "PutRecord",
+            r#"{"StreamName": "clicks", "Data": "b25l", "PartitionKey": "a"}"#,
+        )
         .await;
     let answer: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((status, &answer["ShardId"]), (200, &json!("shardId-000000000000")));
+    assert_eq!(
+        (status, &answer["ShardId"]),
+        (200, &json!("shardId-000000000000"))
+    );
     assert_eq!(answer["EncryptionType"], "NONE");
     let number = answer["SequenceNumber"].as_str().unwrap();
     assert_eq!(number.len(), 56);
     assert_eq!(headers["content-type"], "application/x-amz-json-1.1");
     let id = headers["x-amzn-requestid"].to_str().unwrap();
-    assert!(id.len() == 36 && id.split('-').nth(2).unwrap().starts_with('4'), "{id}");
+    assert!(
+        id.len() == 36 && id.split('-').nth(2).unwrap().starts_with('4'),
+        "{id}"
+    );
     assert!(headers.contains_key("x-amz-id-2"));
 
     // client.put_records(StreamARN=..., Records=[...])
@@ -39,11 +48,17 @@ async fn as_boto3_sends_it() {
     assert_eq!((status, &answer["FailedRecordCount"]), (200, &json!(0)));
     assert_eq!(answer["Records"][0]["ShardId"], "shardId-000000000001");
     assert_eq!(answer["Records"][1]["ShardId"], "shardId-000000000000");
-    assert!(answer["Records"][1]["SequenceNumber"].as_str().unwrap() > number, "numbers rise");
+    assert!(
+        answer["Records"][1]["SequenceNumber"].as_str().unwrap() > number,
+        "numbers rise"
+    );
     let all = api.iterator(0, "TRIM_HORIZON", Value::Null).await;
     let read = api.ok("GetRecords", json!({ "ShardIterator": all })).await;
     assert!(data(&read).starts_with(&["one".to_owned(), "three".to_owned()]));
-    assert_eq!(read["Records"][1]["PartitionKey"], "b", "the partition key is kept");
+    assert_eq!(
+        read["Records"][1]["PartitionKey"], "b",
+        "the partition key is kept"
+    );
     let ordered = json!({ "StreamName": "clicks", "Data": "eA==", "PartitionKey": "a", "SequenceNumberForOrdering": number });
     api.ok("PutRecord", ordered).await;
     assert!(api.stop().await);
@@ -88,24 +103,57 @@ async fn what_is_wrong_is_said() {
         (json!([]), "SerializationException", "not a JSON object".to_owned()),
     ] {
         let (status, found, message) = api.err("PutRecord", body.clone()).await;
-        assert_eq!((status, &found[..]), (400, kind), "{body}: {message}");
+        assert_eq!((status, found.as_str()), (400, kind), "{body}: {message}");
         assert!(message.contains(&said), "{message}");
     }
     for (body, kind, said) in [
-        (json!({ "StreamName": "clicks" }), "ValidationException", "Value null at 'records'"),
-        (records(&[]), "ValidationException", "at 'records' failed to satisfy constraint: Member must have length greater than or equal to 1"),
-        (records(&[("k", &b"x"[..]); 501]), "ValidationException", "Member must have length less than or equal to 500"),
-        (json!({ "StreamName": "clicks", "Records": {} }), "SerializationException", "Start of structure or map found where not expected."),
-        (json!({ "StreamName": "clicks", "Records": ["x"] }), "SerializationException", "Expected null"),
-        (json!({ "StreamName": "clicks", "Records": [{ "Data": "eA==", "PartitionKey": "k" }, { "Data": "eA==" }] }), "ValidationException", "Value null at 'records.2.member.partitionKey'"),
+        (
+            json!({ "StreamName": "clicks" }),
+            "ValidationException",
+            "Value null at 'records'",
+        ),
+        (
+            records(&[]),
+            "ValidationException",
+            "at 'records' failed to satisfy constraint: Member must have length greater than or equal to 1",
+        ),
+        (
+            records(&[("k", &b"x"[..]); 501]),
+            "ValidationException",
+            "Member must have length less than or equal to 500",
+        ),
+        (
+            json!({ "StreamName": "clicks", "Records": {} }),
+            "SerializationException",
+            "Start of structure or map found where not expected.",
+        ),
+        (
+            json!({ "StreamName": "clicks", "Records": ["x"] }),
+            "SerializationException",
+            "Expected null",
+        ),
+        (
+            json!({ "StreamName": "clicks", "Records": [{ "Data": "eA==", "PartitionKey": "k" }, { "Data": "eA==" }] }),
+            "ValidationException",
+            "Value null at 'records.2.member.partitionKey'",
+        ),
     ] {
         let (status, found, message) = api.err("PutRecords", body).await;
-        assert_eq!((status, &found[..]), (400, kind), "{message}");
+        assert_eq!((status, found.as_str()), (400, kind), "{message}");
         assert!(message.contains(said), "{message}");
     }
-    for body in ["", "{", "\u{0}", "{\"StreamName\":\"clicks\",\"Records\":[{\"Data\":\"eA==\"]}"] {
+    for body in [
+        "",
+        "{",
+        "\u{0}",
+        "{\"StreamName\":\"clicks\",\"Records\":[{\"Data\":\"eA==\"]}",
+    ] {
         let (status, kind, message) = api.err_raw("PutRecords", body.to_owned()).await;
-        assert_eq!((status, &kind[..]), (400, "SerializationException"), "{body}: {message}");
+        assert_eq!(
+            (status, kind.as_str()),
+            (400, "SerializationException"),
+            "{body}: {message}"
+        );
     }
 }
 
@@ -114,18 +162,34 @@ async fn limits_of_size() {
     let api = Api::with_stream(1).await;
     let mib = vec![b'x'; 1 << 20];
     api.ok("PutRecords", records(&[("k", &mib[1..]); 10])).await;
-    api.ok("PutRecords", records(&[("k", &b"x"[..]); 500])).await;
-    let (_, kind, message) = api.err("PutRecords", records(&[("k", b"x"), ("k", &mib)])).await;
+    api.ok("PutRecords", records(&[("k", &b"x"[..]); 500]))
+        .await;
+    let (_, kind, message) = api
+        .err("PutRecords", records(&[("k", b"x"), ("k", &mib)]))
+        .await;
     assert_eq!(kind, "ValidationException");
     assert!(message.contains("Value 'java.nio.HeapByteBuffer[pos=0 lim=1048576 cap=1048576]' at 'records.2.member.data' failed to satisfy constraint: Member must have length less than or equal to 1048576"), "{message}");
-    let (_, kind, message) = api.err("PutRecords", records(&[("k", &mib[1..]); 11])).await;
+    let (_, kind, message) = api
+        .err("PutRecords", records(&[("k", &mib[1..]); 11]))
+        .await;
     assert_eq!(kind, "InvalidArgumentException");
-    assert!(message.contains("exceeds the limit of 10485760 bytes"), "{message}");
+    assert!(
+        message.contains("exceeds the limit of 10485760 bytes"),
+        "{message}"
+    );
     let (status, kind, _) = api.err_raw("PutRecords", " ".repeat((16 << 20) + 1)).await;
-    assert_eq!((status, &kind[..]), (413, "SerializationException"));
-    api.ok("CreateStream", json!({ "StreamName": "large", "ShardCount": 1, "MaxRecordSizeInKiB": 2048 })).await;
+    assert_eq!((status, kind.as_str()), (413, "SerializationException"));
+    api.ok(
+        "CreateStream",
+        json!({ "StreamName": "large", "ShardCount": 1, "MaxRecordSizeInKiB": 2048 }),
+    )
+    .await;
     let two = vec![b'x'; (2 << 20) - 1];
-    api.ok("PutRecord", json!({ "StreamName": "large", "Data": blob(&two), "PartitionKey": "k" })).await;
+    api.ok(
+        "PutRecord",
+        json!({ "StreamName": "large", "Data": blob(&two), "PartitionKey": "k" }),
+    )
+    .await;
     assert!(api.stop().await);
 }
 
@@ -138,18 +202,29 @@ async fn a_full_disk_throttles() {
     // The log looks at the disk now and then only.
     for _ in 0..2_000 {
         api.clock.forward(1_000);
-        answer = api.ok("PutRecords", records(&[("k", &[b'x'; 10_000]), ("k", b"y")])).await;
+        answer = api
+            .ok(
+                "PutRecords",
+                records(&[("k", &[b'x'; 10_000]), ("k", b"y")]),
+            )
+            .await;
         if answer["FailedRecordCount"] != 0 {
             break;
         }
     }
     assert_eq!(answer["FailedRecordCount"], 2, "{answer}");
-    assert_eq!(answer["Records"][1], json!({
-        "ErrorCode": "ProvisionedThroughputExceededException",
-        "ErrorMessage": "Rate exceeded for shard shardId-000000000000 in stream clicks under account 000000000000.",
-    }));
+    assert_eq!(
+        answer["Records"][1],
+        json!({
+            "ErrorCode": "ProvisionedThroughputExceededException",
+            "ErrorMessage": "Rate exceeded for shard shardId-000000000000 in stream clicks under account 000000000000.",
+        })
+    );
     let put = json!({ "StreamName": "clicks", "Data": "eA==", "PartitionKey": "k" });
-    assert_eq!(api.err("PutRecord", put).await.1, "ProvisionedThroughputExceededException");
+    assert_eq!(
+        api.err("PutRecord", put).await.1,
+        "ProvisionedThroughputExceededException"
+    );
 }
 
 #[tokio::test]

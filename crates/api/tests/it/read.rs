@@ -5,13 +5,15 @@ use serde_json::{Value, json};
 use crate::support::{Api, START_MS, blob, data};
 
 async fn put(api: &Api, text: &str) -> String {
-    let call = json!({ "StreamName": "clicks", "Data": blob(text.as_bytes()), "PartitionKey": "a" });
+    let call =
+        json!({ "StreamName": "clicks", "Data": blob(text.as_bytes()), "PartitionKey": "a" });
     let answer = api.ok("PutRecord", call).await;
     answer["SequenceNumber"].as_str().unwrap().to_owned()
 }
 
 async fn get(api: &Api, iterator: &str) -> Value {
-    api.ok("GetRecords", json!({ "ShardIterator": iterator })).await
+    api.ok("GetRecords", json!({ "ShardIterator": iterator }))
+        .await
 }
 
 #[tokio::test]
@@ -21,15 +23,33 @@ async fn every_type_of_iterator() {
     api.clock.forward(2_000);
     let two = put(&api, "two").await;
     let latest = api.iterator(0, "LATEST", Value::Null).await;
-    let shards = api.ok("ListShards", json!({ "StreamName": "clicks" })).await;
+    let shards = api
+        .ok("ListShards", json!({ "StreamName": "clicks" }))
+        .await;
     let starting = &shards["Shards"][0]["SequenceNumberRange"]["StartingSequenceNumber"];
     let at = |ms: u64| json!({ "Timestamp": format!("{}.{:03}", ms / 1000, ms % 1000).parse::<serde_json::Number>().unwrap() });
     for (kind, more, expected) in [
         ("TRIM_HORIZON", Value::Null, &["one", "two"][..]),
-        ("AT_SEQUENCE_NUMBER", json!({ "StartingSequenceNumber": one }), &["one", "two"]),
-        ("AT_SEQUENCE_NUMBER", json!({ "StartingSequenceNumber": starting }), &["one", "two"]),
-        ("AFTER_SEQUENCE_NUMBER", json!({ "StartingSequenceNumber": one }), &["two"]),
-        ("AFTER_SEQUENCE_NUMBER", json!({ "StartingSequenceNumber": two }), &[]),
+        (
+            "AT_SEQUENCE_NUMBER",
+            json!({ "StartingSequenceNumber": one }),
+            &["one", "two"],
+        ),
+        (
+            "AT_SEQUENCE_NUMBER",
+            json!({ "StartingSequenceNumber": starting }),
+            &["one", "two"],
+        ),
+        (
+            "AFTER_SEQUENCE_NUMBER",
+            json!({ "StartingSequenceNumber": one }),
+            &["two"],
+        ),
+        (
+            "AFTER_SEQUENCE_NUMBER",
+            json!({ "StartingSequenceNumber": two }),
+            &[],
+        ),
         ("AT_TIMESTAMP", at(START_MS), &["one", "two"]),
         ("AT_TIMESTAMP", at(START_MS + 1), &["two"]),
         ("AT_TIMESTAMP", json!({ "Timestamp": 1 }), &["one", "two"]),
@@ -44,7 +64,11 @@ async fn every_type_of_iterator() {
     put(&api, "three").await;
     for quoted in [latest.clone(), format!("\"{latest}\"")] {
         let answer = get(&api, &quoted).await;
-        assert_eq!(data(&answer), ["three"], "an iterator may be used again, and in quotes");
+        assert_eq!(
+            data(&answer),
+            ["three"],
+            "an iterator may be used again, and in quotes"
+        );
         let record = &answer["Records"][0];
         assert_eq!(record["ApproximateArrivalTimestamp"], 1_700_000_002.345);
         assert_eq!(record["PartitionKey"], "a");
@@ -57,14 +81,21 @@ async fn reading_on_to_the_tip_and_beyond() {
     let api = Api::with_stream(1).await;
     let mut iterator = api.iterator(0, "TRIM_HORIZON", Value::Null).await;
     let empty = get(&api, &iterator).await;
-    assert_eq!((data(&empty).len(), &empty["MillisBehindLatest"]), (0, &json!(0)));
+    assert_eq!(
+        (data(&empty).len(), &empty["MillisBehindLatest"]),
+        (0, &json!(0))
+    );
     let all: Vec<String> = (0..50).map(|i| i.to_string()).collect();
     for chunk in all.chunks(7) {
         let records: Vec<Value> = chunk
             .iter()
             .map(|text| json!({ "Data": blob(text.as_bytes()), "PartitionKey": "k" }))
             .collect();
-        api.ok("PutRecords", json!({ "StreamName": "clicks", "Records": records })).await;
+        api.ok(
+            "PutRecords",
+            json!({ "StreamName": "clicks", "Records": records }),
+        )
+        .await;
         api.clock.forward(100);
     }
     let (mut found, mut behind) = (Vec::new(), Vec::new());
@@ -78,7 +109,10 @@ async fn reading_on_to_the_tip_and_beyond() {
     }
     assert_eq!(found, all);
     assert_eq!((behind[0], behind[behind.len() - 1]), (700, 0));
-    assert!(behind.windows(2).all(|pair| pair[0] >= pair[1]), "{behind:?}");
+    assert!(
+        behind.windows(2).all(|pair| pair[0] >= pair[1]),
+        "{behind:?}"
+    );
     assert!(data(&get(&api, &iterator).await).is_empty());
     put(&api, "more").await;
     assert_eq!(data(&get(&api, &iterator).await), ["more"]);
@@ -89,7 +123,11 @@ async fn an_answer_stays_within_ten_mib() {
     let api = Api::with_stream(1).await;
     let (large, key) = (blob(&vec![b'x'; (1 << 20) - 1]), "k");
     for _ in 0..13 {
-        api.ok("PutRecord", json!({ "StreamName": "clicks", "Data": large, "PartitionKey": key })).await;
+        api.ok(
+            "PutRecord",
+            json!({ "StreamName": "clicks", "Data": large, "PartitionKey": key }),
+        )
+        .await;
     }
     let iterator = api.iterator(0, "TRIM_HORIZON", Value::Null).await;
     let first = get(&api, &iterator).await;
@@ -102,10 +140,15 @@ async fn an_answer_stays_within_ten_mib() {
 #[tokio::test]
 async fn refused_iterators() {
     let api = Api::with_stream(2).await;
-    api.ok("CreateStream", json!({ "StreamName": "other", "ShardCount": 1 })).await;
+    api.ok(
+        "CreateStream",
+        json!({ "StreamName": "other", "ShardCount": 1 }),
+    )
+    .await;
     let number = put(&api, "one").await;
     let call = |shard: &str, kind: &str, more: Value| {
-        let mut call = json!({ "StreamName": "clicks", "ShardId": shard, "ShardIteratorType": kind });
+        let mut call =
+            json!({ "StreamName": "clicks", "ShardId": shard, "ShardIteratorType": kind });
         for (name, value) in more.as_object().into_iter().flatten() {
             call[name] = value.clone();
         }
@@ -129,27 +172,52 @@ async fn refused_iterators() {
         (call("0", "AT_TIMESTAMP", json!({ "Timestamp": "now" })), "SerializationException", "class java.lang.String can not be converted to milliseconds since epoch".to_owned()),
     ] {
         let (status, found, message) = api.err("GetShardIterator", body.clone()).await;
-        assert_eq!((status, &found[..]), (400, kind), "{body}: {message}");
+        assert_eq!((status, found.as_str()), (400, kind), "{body}: {message}");
         assert!(message.contains(&said), "{message}");
     }
 
     let good = api.iterator(0, "TRIM_HORIZON", Value::Null).await;
     for (body, kind, said) in [
-        (json!({}), "ValidationException", "Value null at 'shardIterator'"),
-        (json!({ "ShardIterator": "AAAA" }), "InvalidArgumentException", "Invalid ShardIterator."),
-        (json!({ "ShardIterator": good, "Limit": 0 }), "ValidationException", "Value '0' at 'limit'"),
-        (json!({ "ShardIterator": good, "Limit": 10_001 }), "ValidationException", "Value '10001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 10000"),
-        (json!({ "ShardIterator": good, "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/other" }), "InvalidArgumentException", "names stream other"),
+        (
+            json!({}),
+            "ValidationException",
+            "Value null at 'shardIterator'",
+        ),
+        (
+            json!({ "ShardIterator": "AAAA" }),
+            "InvalidArgumentException",
+            "Invalid ShardIterator.",
+        ),
+        (
+            json!({ "ShardIterator": good, "Limit": 0 }),
+            "ValidationException",
+            "Value '0' at 'limit'",
+        ),
+        (
+            json!({ "ShardIterator": good, "Limit": 10_001 }),
+            "ValidationException",
+            "Value '10001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 10000",
+        ),
+        (
+            json!({ "ShardIterator": good, "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/other" }),
+            "InvalidArgumentException",
+            "names stream other",
+        ),
     ] {
         let (status, found, message) = api.err("GetRecords", body.clone()).await;
-        assert_eq!((status, &found[..]), (400, kind), "{body}: {message}");
+        assert_eq!((status, found.as_str()), (400, kind), "{body}: {message}");
         assert!(message.contains(said), "{message}");
     }
 
     api.clock.forward(300_001);
-    let (_, kind, message) = api.err("GetRecords", json!({ "ShardIterator": good })).await;
+    let (_, kind, message) = api
+        .err("GetRecords", json!({ "ShardIterator": good }))
+        .await;
     assert_eq!(kind, "ExpiredIteratorException");
-    assert_eq!(message, "Iterator expired. The iterator was created at time Tue Nov 14 22:13:20 UTC 2023 while right now it is Tue Nov 14 22:18:20 UTC 2023 which is further in the future than the tolerated delay of 300000 milliseconds.");
+    assert_eq!(
+        message,
+        "Iterator expired. The iterator was created at time Tue Nov 14 22:13:20 UTC 2023 while right now it is Tue Nov 14 22:18:20 UTC 2023 which is further in the future than the tolerated delay of 300000 milliseconds."
+    );
 }
 
 #[tokio::test]
@@ -157,16 +225,28 @@ async fn a_stream_made_again_does_not_take_the_old_ones_iterators_and_numbers() 
     let api = Api::with_stream(1).await;
     let number = put(&api, "gone").await;
     let iterator = api.iterator(0, "TRIM_HORIZON", Value::Null).await;
-    api.ok("DeleteStream", json!({ "StreamName": "clicks" })).await;
-    let gone = api.err("GetRecords", json!({ "ShardIterator": iterator })).await;
+    api.ok("DeleteStream", json!({ "StreamName": "clicks" }))
+        .await;
+    let gone = api
+        .err("GetRecords", json!({ "ShardIterator": iterator }))
+        .await;
     assert_eq!(gone.1, "ResourceNotFoundException");
-    api.ok("CreateStream", json!({ "StreamName": "clicks", "ShardCount": 1 })).await;
+    api.ok(
+        "CreateStream",
+        json!({ "StreamName": "clicks", "ShardCount": 1 }),
+    )
+    .await;
     put(&api, "new").await;
-    let stale = api.err("GetRecords", json!({ "ShardIterator": iterator })).await;
+    let stale = api
+        .err("GetRecords", json!({ "ShardIterator": iterator }))
+        .await;
     assert_eq!(stale.1, "ResourceNotFoundException");
     let (_, kind, message) = api
         .err("GetShardIterator", json!({ "StreamName": "clicks", "ShardId": "0", "ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": number }))
         .await;
     assert_eq!(kind, "InvalidArgumentException");
-    assert!(message.ends_with("is invalid because it did not come from this stream."), "{message}");
+    assert!(
+        message.ends_with("is invalid because it did not come from this stream."),
+        "{message}"
+    );
 }

@@ -83,7 +83,9 @@ impl Catalogue for MemoryCatalogue {
     fn entries(&self, kind: &str) -> Vec<(String, Bytes)> {
         let entries = self.0.lock().unwrap();
         let of_kind = entries.iter().filter(|((its, _), _)| its == kind);
-        of_kind.map(|((_, key), value)| (key.clone(), value.clone())).collect()
+        of_kind
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     fn put_entry<'a>(
@@ -92,12 +94,18 @@ impl Catalogue for MemoryCatalogue {
         key: &'a str,
         value: Bytes,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        self.0.lock().unwrap().insert((kind.to_owned(), key.to_owned()), value);
+        self.0
+            .lock()
+            .unwrap()
+            .insert((kind.to_owned(), key.to_owned()), value);
         Box::pin(std::future::ready(Ok(())))
     }
 
     fn remove_entry<'a>(&'a self, kind: &'a str, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        self.0.lock().unwrap().remove(&(kind.to_owned(), key.to_owned()));
+        self.0
+            .lock()
+            .unwrap()
+            .remove(&(kind.to_owned(), key.to_owned()));
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -132,7 +140,11 @@ impl Disk for FillableDisk {
     }
     fn space(&self, _: &std::path::Path) -> std::io::Result<Space> {
         let total = 1 << 40;
-        let available = if self.full.load(Ordering::Relaxed) { 1 << 20 } else { total };
+        let available = if self.full.load(Ordering::Relaxed) {
+            1 << 20
+        } else {
+            total
+        };
         Ok(Space { total, available })
     }
     fn lock(
@@ -150,7 +162,7 @@ pub(crate) struct Api {
     pub(crate) disk: Arc<FillableDisk>,
     pub(crate) budget: Budget,
     stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<()>,
+    task: JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
@@ -168,38 +180,57 @@ impl Api {
         };
         let catalogue = Arc::new(MemoryCatalogue::default());
         let options = LogOptions::default();
-        let streams =
-            Streams::open(env, dir.path(), catalogue, rng.clone(), options).await.unwrap();
+        let streams = Streams::open(env, dir.path(), catalogue, rng.clone(), options)
+            .await
+            .unwrap();
         let budget = Budget::new(64 << 20);
-        let server = bind(Settings::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let server = bind(Settings::new("127.0.0.1:0".parse().unwrap()))
+            .await
+            .unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(server.serve(
+        let task = tokio::spawn(server.serve(
             Arc::new(streams),
             budget.account("api"),
             clock.clone(),
             rng,
             async move { drop(stopped.await) },
         ));
-        Self { address, clock, disk, budget, stop: Some(stop), served, _dir: dir }
+        Self {
+            address,
+            clock,
+            disk,
+            budget,
+            stop: Some(stop),
+            task,
+            _dir: dir,
+        }
     }
 
     /// A server with a stream `clicks` of so many shards.
     pub(crate) async fn with_stream(shards: u32) -> Self {
         let api = Self::start().await;
-        api.ok("CreateStream", json!({ "StreamName": "clicks", "ShardCount": shards })).await;
+        api.ok(
+            "CreateStream",
+            json!({ "StreamName": "clicks", "ShardCount": shards }),
+        )
+        .await;
         api
     }
 
     /// Stops the server, and says whether all memory came back.
     pub(crate) async fn stop(mut self) -> bool {
         self.stop.take().unwrap().send(()).unwrap();
-        self.served.await.unwrap();
+        self.task.await.unwrap();
         self.budget.used() == 0
     }
 
     /// Sends a request as boto3 does, on a connection of its own.
-    pub(crate) async fn send(&self, operation: &str, body: impl Into<Bytes>) -> (u16, HeaderMap, Bytes) {
+    pub(crate) async fn send(
+        &self,
+        operation: &str,
+        body: impl Into<Bytes>,
+    ) -> (u16, HeaderMap, Bytes) {
         let request = Request::post("/")
             .header("host", self.address.to_string())
             .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
@@ -216,24 +247,27 @@ impl Api {
 
     pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> (u16, HeaderMap, Bytes) {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut client, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         let connection = tokio::spawn(connection);
         let answer = read(client.send_request(request).await.unwrap()).await;
         drop(client);
-        connection.await.unwrap().unwrap();
+        // An answer that comes before the whole request was sent breaks the connection.
+        drop(connection.await.unwrap());
         answer
     }
 
     /// The same over HTTP/2 without upgrade.
-    pub(crate) async fn request_h2(&self, request: Request<Full<Bytes>>) -> (u16, HeaderMap, Bytes) {
+    pub(crate) async fn request_h2(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> (u16, HeaderMap, Bytes) {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut client, connection) = hyper::client::conn::http2::handshake(
-            TokioExecutor::new(),
-            TokioIo::new(stream),
-        )
-        .await
-        .unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
         let connection = tokio::spawn(connection);
         let answer = read(client.send_request(request).await.unwrap()).await;
         drop(client);
@@ -246,7 +280,11 @@ impl Api {
         let (status, _, answer) = self.send(operation, body.to_string()).await;
         let text = String::from_utf8_lossy(&answer);
         assert_eq!(status, 200, "{operation}: {text}");
-        if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer).unwrap() }
+        if answer.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&answer).unwrap()
+        }
     }
 
     /// A call that fails: the status, type and message.
@@ -258,8 +296,12 @@ impl Api {
         let (status, headers, answer) = self.send(operation, body).await;
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         let kind = answer["__type"].as_str().unwrap().to_owned();
-        assert_eq!(headers["x-amzn-errortype"], kind[..]);
-        let member = if kind == "SerializationException" { "Message" } else { "message" };
+        assert_eq!(headers["x-amzn-errortype"], kind.as_str());
+        let member = if kind == "SerializationException" {
+            "Message"
+        } else {
+            "message"
+        };
         let message = answer[member].as_str().unwrap_or_default().to_owned();
         (status, kind, message)
     }
@@ -294,7 +336,9 @@ pub(crate) fn blob(data: &[u8]) -> String {
 pub(crate) fn data(answer: &Value) -> Vec<String> {
     let records = answer["Records"].as_array().unwrap();
     let decode = |record: &Value| {
-        let bytes = STANDARD.decode_to_vec(record["Data"].as_str().unwrap()).unwrap();
+        let bytes = STANDARD
+            .decode_to_vec(record["Data"].as_str().unwrap())
+            .unwrap();
         String::from_utf8(bytes).unwrap()
     };
     records.iter().map(decode).collect()

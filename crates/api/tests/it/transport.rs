@@ -38,13 +38,49 @@ async fn heads_that_are_wrong() {
     let api = Api::start().await;
     let json_type = "application/x-amz-json-1.1";
     for (method, target, content_type, status, kind) in [
-        ("POST", "Kinesis_20131202.MakeCoffee", json_type, 400, "UnknownOperationException"),
-        ("POST", "Kinesis_20131202.", json_type, 400, "UnknownOperationException"),
-        ("POST", "Other.ListStreams", json_type, 400, "UnknownOperationException"),
+        (
+            "POST",
+            "Kinesis_20131202.MakeCoffee",
+            json_type,
+            400,
+            "UnknownOperationException",
+        ),
+        (
+            "POST",
+            "Kinesis_20131202.",
+            json_type,
+            400,
+            "UnknownOperationException",
+        ),
+        (
+            "POST",
+            "Other.ListStreams",
+            json_type,
+            400,
+            "UnknownOperationException",
+        ),
         ("POST", "", json_type, 400, "UnknownOperationException"),
-        ("GET", "Kinesis_20131202.ListStreams", json_type, 403, "AccessDeniedException"),
-        ("POST", "Kinesis_20131202.ListStreams", "text/plain", 415, "UnknownOperationException"),
-        ("POST", "Kinesis_20131202.ListStreams", "application/x-amz-cbor-1.1", 415, "UnknownOperationException"),
+        (
+            "GET",
+            "Kinesis_20131202.ListStreams",
+            json_type,
+            403,
+            "AccessDeniedException",
+        ),
+        (
+            "POST",
+            "Kinesis_20131202.ListStreams",
+            "text/plain",
+            415,
+            "UnknownOperationException",
+        ),
+        (
+            "POST",
+            "Kinesis_20131202.ListStreams",
+            "application/x-amz-cbor-1.1",
+            415,
+            "UnknownOperationException",
+        ),
     ] {
         let request = Request::builder()
             .method(method)
@@ -56,19 +92,44 @@ async fn heads_that_are_wrong() {
             .unwrap();
         let (found, headers, answer) = api.request(request).await;
         let answer: Value = serde_json::from_slice(&answer).unwrap();
-        assert_eq!((found, answer["__type"].as_str()), (status, Some(kind)), "{method} {target}");
+        assert_eq!(
+            (found, answer["__type"].as_str()),
+            (status, Some(kind)),
+            "{method} {target}"
+        );
         assert_eq!(headers["x-amzn-errortype"], kind);
         if content_type.contains("cbor") {
-            assert!(answer["message"].as_str().unwrap().contains("AWS_CBOR_DISABLE"));
+            assert!(
+                answer["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("AWS_CBOR_DISABLE")
+            );
         }
     }
-    let large = list(&api).header("x-large", "x".repeat(20_000)).body(body("{}")).unwrap();
+    let large = list(&api)
+        .header("x-large", "x".repeat(20_000))
+        .body(body("{}"))
+        .unwrap();
     assert_eq!(api.request(large).await.0, 431);
-    let cased = list(&api).header("content-type", "x").body(body("{}")).unwrap();
-    assert_eq!(api.request(cased).await.0, 200, "the first content type counts");
-    let options = Request::options("/").header("origin", "http://x").body(body("")).unwrap();
+    let cased = list(&api)
+        .header("content-type", "x")
+        .body(body("{}"))
+        .unwrap();
+    assert_eq!(
+        api.request(cased).await.0,
+        200,
+        "the first content type counts"
+    );
+    let options = Request::options("/")
+        .header("origin", "http://x")
+        .body(body(""))
+        .unwrap();
     let (status, headers, _) = api.request(options).await;
-    assert_eq!((status, &headers["access-control-allow-origin"]), (200, &"*".parse().unwrap()));
+    assert_eq!(
+        (status, &headers["access-control-allow-origin"]),
+        (200, &"*".parse().unwrap())
+    );
 }
 
 /// What the server sends on a connection until it closes it.
@@ -109,7 +170,10 @@ async fn a_body_without_length() {
     let head = "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Kinesis_20131202.ListStreams\r\ncontent-type: application/x-amz-json-1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("clicks"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("clicks"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -119,7 +183,10 @@ async fn shutdown_lets_calls_end_and_takes_no_more() {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let call = json!({ "StreamName": "clicks", "Data": blob(b"late"), "PartitionKey": "k" });
     let call = call.to_string();
-    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Kinesis_20131202.PutRecord\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n", call.len());
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Kinesis_20131202.PutRecord\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+        call.len()
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     // The call has begun once its bytes are taken.
     while api.budget.used() == 0 {
@@ -133,7 +200,10 @@ async fn shutdown_lets_calls_end_and_takes_no_more() {
         rest(&mut stream).await
     });
     assert!(stopped);
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("SequenceNumber"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("SequenceNumber"),
+        "{answer}"
+    );
     assert!(TcpStream::connect(address).await.is_err());
 }
 
@@ -153,7 +223,9 @@ async fn many_calls_at_once() {
     let mut count = 0;
     for shard in 0..4 {
         let iterator = api.iterator(shard, "TRIM_HORIZON", Value::Null).await;
-        let answer = api.ok("GetRecords", json!({ "ShardIterator": iterator })).await;
+        let answer = api
+            .ok("GetRecords", json!({ "ShardIterator": iterator }))
+            .await;
         count += answer["Records"].as_array().unwrap().len();
     }
     assert_eq!(count, 1_000);

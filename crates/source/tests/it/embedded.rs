@@ -138,7 +138,7 @@ async fn waits_for_the_first_record_and_no_longer() {
     let lane = ShardId(0).lane();
     let after = source.start(&lane).await.unwrap();
     assert!(bench.read(&source, after, 100).await.blocks.is_empty());
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let (read, _) = tokio::join!(
         source.read(&lane, after, 100, hour, &bench.account),
         put_at(&bench.stream, 0, b"after"),
@@ -226,7 +226,7 @@ async fn bytes_are_taken_before_reading_and_held_as_long_as_the_blocks() {
     let bench = Bench::new().await;
     let source = bench.source(StartAt::TrimHorizon, Aggregates::KeepAll);
     for _ in 0..3 {
-        put_at(&bench.stream, 0, &[b'x'; 100_000]).await;
+        put_at(&bench.stream, 0, &vec![b'x'; 100_000]).await;
     }
     let held = bench.budget.account("other").take_now(64 << 20);
     let lane = ShardId(0).lane();

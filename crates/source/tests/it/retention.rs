@@ -10,7 +10,7 @@ use hydrant_source::{Aggregates, EmbeddedSource, StartAt};
 
 use crate::support::{Machine, put_at, shards};
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Several segments of records in shard 0, and one record before them in shard 1.
 async fn filled(machine: &Machine) -> (Streams, Arc<Stream>) {

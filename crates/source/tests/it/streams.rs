@@ -154,7 +154,7 @@ async fn a_restart_keeps_streams_records_and_numbers() {
     let stream = streams.get("clicks").unwrap();
     assert_eq!(
         (stream.identity(), stream.created_ms()),
-        (&identity[..], START_MS)
+        (identity.as_str(), START_MS)
     );
     let next = put_at(&stream, LOW, b"after").await.position;
     assert!(next > last);
@@ -219,7 +219,7 @@ async fn a_stream_made_again_is_another_one() {
 async fn configured_streams_are_made_once_and_adjusted() {
     let machine = Machine::new();
     let week = StreamOptions {
-        retention: Duration::from_secs(7 * 86_400),
+        retention: Duration::from_hours(7 * 24),
         ..shards(2)
     };
     {
@@ -247,7 +247,7 @@ async fn limits_are_named() {
         ("", shards(1)),
         ("no spaces", shards(1)),
         ("x/../y", shards(1)),
-        (&"n".repeat(129)[..], shards(1)),
+        ("n".repeat(129).as_str(), shards(1)),
         ("none", shards(0)),
         ("many", shards(1001)),
         (

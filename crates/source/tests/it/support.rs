@@ -160,7 +160,11 @@ pub(crate) async fn put(stream: &Stream, key: &str, data: &[u8]) -> hydrant_log:
 }
 
 /// Puts one record into the shard that has this hash key.
-pub(crate) async fn put_at(stream: &Stream, hash: u128, data: &[u8]) -> hydrant_log::stream::Placed {
+pub(crate) async fn put_at(
+    stream: &Stream,
+    hash: u128,
+    data: &[u8],
+) -> hydrant_log::stream::Placed {
     let entry = PutEntry {
         data,
         partition_key: "key",

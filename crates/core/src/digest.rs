@@ -89,12 +89,19 @@ mod tests {
     #[test]
     fn hex_and_uuid() {
         let digest = Digest::of(b"");
-        assert!(digest.to_hex().starts_with("e3b0c44298fc1c149afbf4c8996fb924"));
+        assert!(
+            digest
+                .to_hex()
+                .starts_with("e3b0c44298fc1c149afbf4c8996fb924")
+        );
         assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));
         assert_eq!(digest.to_uuid(), "e3b0c442-98fc-1c14-9afb-f4c8996fb924");
         for bad in ["", "e3", &"g".repeat(64), &"é".repeat(32)] {
             assert_eq!(Digest::from_hex(bad), None, "{bad}");
         }
-        assert_ne!(Digest::of_parts(&[b"a", b"bc"]), Digest::of_parts(&[b"ab", b"c"]));
+        assert_ne!(
+            Digest::of_parts(&[b"a", b"bc"]),
+            Digest::of_parts(&[b"ab", b"c"])
+        );
     }
 }

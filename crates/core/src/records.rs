@@ -234,9 +234,9 @@ impl Records {
         while low < high {
             let middle = low.midpoint(high);
             if self.position(middle) > position {
-                high = middle
+                high = middle;
             } else {
-                low = middle + 1
+                low = middle + 1;
             }
         }
         low

@@ -25,6 +25,7 @@ use crate::object::Ready;
 use crate::plan::Plan;
 use crate::range::{Building, OpenRange, RangeContext, SealedRange};
 use crate::render::{Rendered, render};
+use crate::stream::told_to_stop;
 
 /// How long a read waits for records while no range is open. Nothing depends on it: a record ends
 /// the wait.
@@ -199,7 +200,7 @@ impl<'a> Engine<'a> {
             let may_stop = self.redo.is_none() && self.read_ended.is_none();
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop), if may_stop => self.stop_reading(Ended::Stopped),
+                () = told_to_stop(stop), if may_stop => self.stop_reading(Ended::Stopped),
                 delivered = pending(&mut self.delivering) => self.delivered(delivered?),
                 Some((range, index, ready)) = self.objects.next(), if !self.objects.is_empty() => {
                     self.built(range, index, ready?);

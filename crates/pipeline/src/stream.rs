@@ -99,7 +99,7 @@ impl DeliveryStream {
                     }
                 }
                 // An error means that whoever could say stop is gone.
-                _ = stopping.wait_for(|stop| *stop), if !stopped => {}
+                () = told_to_stop(&mut stopping), if !stopped => {}
                 () = &mut refresh, if !stopped => {
                     self.start_lanes(&mut lanes, &mut running, &stop).await;
                     refresh = self.setting.clock.sleep(LANES_EVERY);
@@ -161,7 +161,7 @@ impl DeliveryStream {
             };
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return (lane, Left::Stopped),
+                () = told_to_stop(&mut stop) => return (lane, Left::Stopped),
                 () = self.setting.clock.sleep(pause) => {}
             }
         }
@@ -201,6 +201,11 @@ impl DeliveryStream {
         }
         self.setting.status.lane_failed(text);
     }
+}
+
+/// Completes once `stop` is true, or whoever could say so is gone.
+pub async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 /// An error's text and its causes, on one line.

@@ -3,13 +3,23 @@
 
 use std::fmt::Write as _;
 
-const PAGES: [&str; 8] =
-    ["/", "/search", "/cart", "/checkout", "/account", "/help", "/product/espresso-machine", "/sale"];
+const PAGES: [&str; 8] = [
+    "/",
+    "/search",
+    "/cart",
+    "/checkout",
+    "/account",
+    "/help",
+    "/product/espresso-machine",
+    "/sale",
+];
 const COUNTRIES: [&str; 10] = ["DE", "US", "FR", "GB", "PL", "NL", "IN", "BR", "JP", "SE"];
 const BROWSERS: [&str; 5] = ["Firefox", "Chrome", "Safari", "Edge", "Opera"];
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)";
 const KINDS: [&str; 5] = ["page_view", "page_view", "click", "add_to_cart", "purchase"];
-const NAMES: [&str; 8] = ["ada", "grace", "edsger", "barbara", "donald", "margaret", "alan", "radia"];
+const NAMES: [&str; 8] = [
+    "ada", "grace", "edsger", "barbara", "donald", "margaret", "alan", "radia",
+];
 
 /// How the events of a run should end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +47,13 @@ impl Events {
     /// Events whose ids begin with `run` and whose times begin at `start_ms`.
     pub fn new(run: &str, seed: u64, start_ms: u64) -> Self {
         let state = seed ^ 0x5851_f42d_4c95_7f2d;
-        Self { run: run.to_owned(), state, next: 0, start_ms, expected: Expected::default() }
+        Self {
+            run: run.to_owned(),
+            state,
+            next: 0,
+            start_ms,
+            expected: Expected::default(),
+        }
     }
 
     /// How the events made so far should end.
@@ -55,12 +71,18 @@ impl Events {
             0..=19 => {
                 self.expected.dropped += 1;
                 let time = self.time(id);
-                push(&mut text, format_args!(r#"{{"type":"health_check","ts":"{time}","host":"edge-1"}}"#));
+                push(
+                    &mut text,
+                    format_args!(r#"{{"type":"health_check","ts":"{time}","host":"edge-1"}}"#),
+                );
             }
             20..=24 => {
                 self.expected.failed += 1;
                 let time = self.time(id);
-                push(&mut text, format_args!(r#"{{"event_id":"{}-{id}","ts":"{time}","typ"#, self.run));
+                push(
+                    &mut text,
+                    format_args!(r#"{{"event_id":"{}-{id}","ts":"{time}","typ"#, self.run),
+                );
             }
             25..=44 => self.batch(id, &session, &mut text),
             _ => {
@@ -77,7 +99,10 @@ impl Events {
         self.expected.outputs += count;
         self.expected.added += count - 1;
         let time = self.time(id);
-        push(text, format_args!(r#"{{"type":"batch","ts":"{time}","session":"{session}","events":["#));
+        push(
+            text,
+            format_args!(r#"{{"type":"batch","ts":"{time}","session":"{session}","events":["#),
+        );
         for i in 0..count {
             if i > 0 {
                 text.push(',');
@@ -89,19 +114,32 @@ impl Events {
 
     fn event(&mut self, event_id: &str, id: u64, session: Option<&str>, text: &mut String) {
         let kind = KINDS[self.index(KINDS.len())];
-        push(text, format_args!(r#"{{"event_id":"{event_id}","type":"{kind}""#));
+        push(
+            text,
+            format_args!(r#"{{"event_id":"{event_id}","type":"{kind}""#),
+        );
         if let Some(session) = session {
             let time = self.time(id);
-            push(text, format_args!(r#","ts":"{time}","session":"{session}""#));
+            push(
+                text,
+                format_args!(r#","ts":"{time}","session":"{session}""#),
+            );
         }
         let (user, name) = (self.below(100_000), NAMES[self.index(NAMES.len())]);
-        let (country, page) = (COUNTRIES[self.index(COUNTRIES.len())], PAGES[self.index(PAGES.len())]);
+        let (country, page) = (
+            COUNTRIES[self.index(COUNTRIES.len())],
+            PAGES[self.index(PAGES.len())],
+        );
         let (a, b, duration) = (self.below(256), self.below(256), self.below(30_000));
         push(
             text,
             format_args!(
                 r#","user":{{"id":{user},"email":"{name}{user}@example.org","ip":"203.0.{a}.{b}","country":"{country}","plan":"{}"}}"#,
-                if user.is_multiple_of(7) { "pro" } else { "free" }
+                if user.is_multiple_of(7) {
+                    "pro"
+                } else {
+                    "free"
+                }
             ),
         );
         push(
@@ -114,7 +152,9 @@ impl Events {
         let (browser, version) = (BROWSERS[self.index(BROWSERS.len())], 100 + self.below(40));
         push(
             text,
-            format_args!(r#","client":{{"agent":"{AGENT} {browser}/{version}.0","width":1920,"height":1080}}"#),
+            format_args!(
+                r#","client":{{"agent":"{AGENT} {browser}/{version}.0","width":1920,"height":1080}}"#
+            ),
         );
         let (cents, items) = (self.below(50_000), 1 + self.below(5));
         push(
@@ -179,10 +219,17 @@ mod tests {
             }
         }
         let expected = events.expected();
-        assert_eq!((expected.outputs, expected.dropped, expected.failed), (outputs, dropped, failed));
+        assert_eq!(
+            (expected.outputs, expected.dropped, expected.failed),
+            (outputs, dropped, failed)
+        );
         assert_eq!(5_000 + expected.added, outputs + dropped + failed);
         assert!(dropped > 0 && failed > 0 && expected.added > 0);
-        assert!((450..700).contains(&(bytes / 5_000)), "{} bytes a record", bytes / 5_000);
+        assert!(
+            (450..700).contains(&(bytes / 5_000)),
+            "{} bytes a record",
+            bytes / 5_000
+        );
     }
 
     #[test]

@@ -15,9 +15,14 @@ pub struct RealClock {
 }
 
 impl Default for RealClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that all others are handed")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that all others are handed"
+    )]
     fn default() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 
@@ -26,13 +31,21 @@ impl Clock for RealClock {
         self.start.elapsed()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that all others are handed")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that all others are handed"
+    )]
     fn wall_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the timer that all others are handed")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the timer that all others are handed"
+    )]
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
     }
@@ -59,6 +72,9 @@ impl RealRng {
 
 impl Rng for RealRng {
     fn next(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next_u64()
     }
 }

@@ -41,7 +41,10 @@ impl Pool {
     /// Where the system gives no thread.
     pub fn start(name: &str, width: usize) -> io::Result<Arc<Self>> {
         let width = width.max(1);
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let mut threads = Vec::with_capacity(width);
         for i in 0..width {
             let shared = shared.clone();
@@ -49,7 +52,11 @@ impl Pool {
             threads.push(thread.spawn(move || shared.work())?);
         }
         let places = Arc::new(Semaphore::new(width * QUEUE_PER_THREAD));
-        Ok(Arc::new(Self { shared, places, threads }))
+        Ok(Arc::new(Self {
+            shared,
+            places,
+            threads,
+        }))
     }
 
     /// One thread per core.
@@ -80,7 +87,10 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -93,7 +103,10 @@ impl Offload for Pool {
     fn submit(&self, job: Job) -> BoxFuture<'static, ()> {
         let (shared, places) = (self.shared.clone(), self.places.clone());
         Box::pin(async move {
-            let place = places.acquire_owned().await.expect("the semaphore is never closed");
+            let place = places
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
             shared.lock().jobs.push_back((job, place));
             shared.changed.notify_one();
         })
@@ -129,8 +142,14 @@ mod tests {
     #[tokio::test]
     async fn answers_come_back_and_a_panic_loses_only_its_own() {
         let pool: Arc<dyn Offload> = Pool::start("test", 2).expect("threads");
-        let name = run(pool.clone(), || std::thread::current().name().map(str::to_owned)).await;
-        assert!(name.expect("an answer").is_some_and(|name| name.starts_with("test-")));
+        let name = run(pool.clone(), || {
+            std::thread::current().name().map(str::to_owned)
+        })
+        .await;
+        assert!(
+            name.expect("an answer")
+                .is_some_and(|name| name.starts_with("test-"))
+        );
         let lost = run(pool.clone(), || panic!("as the test wants")).await;
         assert_eq!(lost, Err(JobLost));
         assert_eq!(run(pool, || 7).await, Ok(7));
@@ -138,7 +157,10 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_that_were_handed_over_run_before_the_pool_ends() {
-        let (pool, done) = (Pool::start("test", 1).expect("threads"), Arc::new(AtomicUsize::new(0)));
+        let (pool, done) = (
+            Pool::start("test", 1).expect("threads"),
+            Arc::new(AtomicUsize::new(0)),
+        );
         for _ in 0..5 {
             let done = done.clone();
             pool.submit(Box::new(move || {

@@ -16,7 +16,7 @@ use hydrant_core::rng::Rng;
 /// Wall clock at the start of every world: 2026-01-01T00:00:00Z.
 pub const EPOCH_MS: u64 = 1_767_225_600_000;
 
-/// A seeded generator (SplitMix64).
+/// A seeded generator (`SplitMix64`).
 #[derive(Debug)]
 pub struct SimRng(AtomicU64);
 

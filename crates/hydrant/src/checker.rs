@@ -1,0 +1,55 @@
+//! `hydrant check`: every fault of a configuration at once.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use hydrant_transform::{WasmEngine, WasmTransform};
+
+use crate::cli::{BAD_CONFIG, FAILED, OK, say};
+use crate::config::types::WasmConfig;
+use crate::config::{self, Fault};
+use crate::stages;
+
+/// Prints every fault; gives the exit code.
+pub(crate) fn main(path: &Path) -> u8 {
+    let engine = match WasmEngine::new() {
+        Ok(engine) => engine,
+        Err(error) => {
+            say(&format!("hydrant: {error}"));
+            return FAILED;
+        }
+    };
+    let faults = config::check(path, &|module: &[u8], wasm: &WasmConfig| {
+        let limits = stages::limits(wasm);
+        WasmTransform::load(
+            &engine,
+            module,
+            &wasm.config_json,
+            "check",
+            limits,
+            stages::silent(),
+        )
+        .map(drop)
+        .map_err(|error| error.to_string())
+    });
+    report(path, &faults)
+}
+
+/// Prints faults to stderr, or that there are none to stdout.
+fn report(path: &Path, faults: &[Fault]) -> u8 {
+    print(faults);
+    if faults.is_empty() {
+        drop(writeln!(io::stdout(), "{}: ok", path.display()));
+        return OK;
+    }
+    let plural = if faults.len() == 1 { "" } else { "s" };
+    say(&format!("{} fault{plural}", faults.len()));
+    BAD_CONFIG
+}
+
+/// One line for each fault.
+pub(crate) fn print(faults: &[Fault]) {
+    for fault in faults {
+        say(&fault.to_string());
+    }
+}

@@ -1,0 +1,89 @@
+//! `hydrant run`: the service, until a signal asks it to end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::cli::{BAD_CONFIG, FAILED, finish, say};
+use crate::config::types::Config;
+use crate::service::{self, Service};
+use crate::{checker, config, operations};
+
+/// Runs the service of a configuration; gives the exit code.
+pub(crate) fn main(path: &Path) -> u8 {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(faults) => {
+            checker::print(&faults);
+            return BAD_CONFIG;
+        }
+    };
+    for note in &config.notes {
+        tracing::warn!(path = %note.path, line = note.line, "{}", note.message);
+    }
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => finish(runtime.block_on(run(&config, asked_to_stop()))),
+        Err(error) => {
+            say(&format!("hydrant: no threads for the service: {error}"));
+            FAILED
+        }
+    }
+}
+
+/// Runs the service with both servers until `asked` completes, and drains it.
+///
+/// # Errors
+/// Where it cannot start.
+pub(crate) async fn run(
+    config: &Config,
+    asked: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let (api, api_address) = service::bind_api(config).await?;
+    let operations = operations::bind(config.operations.listen).await?;
+    let operations_address = operations.local_addr();
+    let service = Arc::new(Service::open(config).await?);
+    let (stop, stopping) = watch::channel(false);
+    let mut running = JoinSet::new();
+    running.spawn({
+        let (service, stopping) = (service.clone(), stopping.clone());
+        async move { service.serve_api(api, stopping).await }
+    });
+    running.spawn({
+        let (service, stopping) = (service.clone(), stopping.clone());
+        async move { service.deliver(stopping).await }
+    });
+    // Answers until the very end, also while draining.
+    let (end, ended) = watch::channel(false);
+    let operations = tokio::spawn(operations::serve_service(
+        operations,
+        service.clone(),
+        stopping,
+        ended,
+    ));
+    tracing::info!(api = %api_address, operations = %operations_address, "hydrant is ready");
+    let asked = asked.await;
+    tracing::info!("hydrant is asked to end");
+    drop(stop.send(true));
+    while running.join_next().await.is_some() {}
+    drop(end.send(true));
+    drop(operations.await);
+    asked
+}
+
+pub(crate) async fn asked_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! Makes the stages of a delivery stream from its checked settings.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use hydrant_core::clock::Clock;
+use hydrant_core::offload::{Offload, run};
+use hydrant_core::rng::Rng;
+use hydrant_core::stage::{Encode, ObjectSink, Transform};
+use hydrant_core::{Digest, backoff};
+use hydrant_pipeline::plan::{MicroBatch, Plan};
+use hydrant_sink::s3::{S3Credentials, S3Settings};
+use hydrant_sink::{Directory, FirehoseErrors, KeyRules, S3, Stdout};
+use hydrant_transform::{GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
+use serde_json::json;
+
+use crate::config::types::{
+    DeliveryStreamConfig, DestinationConfig, ObjectConfig, ProcessorConfig, S3Config, WasmConfig,
+};
+use crate::guest_log;
+
+/// The number in object names that Firehose counts up with each update of a destination. There is
+/// no update here: another configuration is another version, told by its digest.
+const VERSION_ID: u32 = 1;
+/// Raised when a version is stored in another form.
+const DOCUMENT_FORMAT: u64 = 1;
+
+/// What stages are made with.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) engine: WasmEngine,
+    pub(crate) cpu: Arc<dyn Offload>,
+    pub(crate) io: Arc<dyn Offload>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+}
+
+/// The stages of one version, and the document that it is kept as.
+pub(crate) struct Built {
+    pub(crate) plan: Plan,
+    /// Canonical JSON; its digest is the version.
+    pub(crate) document: Vec<u8>,
+    pub(crate) sink: Sink,
+}
+
+/// The concrete sink, for what the pipeline does not ask for.
+#[derive(Clone)]
+pub(crate) enum Sink {
+    S3(S3),
+    Directory(Directory),
+    Stdout(Stdout),
+}
+
+impl Sink {
+    fn as_object_sink(&self) -> Arc<dyn ObjectSink> {
+        match self {
+            Self::S3(sink) => Arc::new(sink.clone()),
+            Self::Directory(sink) => Arc::new(sink.clone()),
+            Self::Stdout(sink) => Arc::new(sink.clone()),
+        }
+    }
+
+    /// Proves that the destination can be written to. What passes is waited for; a wrong
+    /// configuration is an error at once.
+    pub(crate) async fn prepare(&self, parts: &Parts, name: &str) {
+        let mut pauses = backoff::Backoff::default();
+        loop {
+            let done = match self {
+                Self::S3(sink) => sink.probe().await.map(|_| ()),
+                Self::Directory(sink) => sink.prepare().await.map(|_| ()),
+                Self::Stdout(_) => Ok(()),
+            };
+            let Err(error) = done else { return };
+            let text = hydrant_pipeline::stream::with_causes(&error);
+            tracing::warn!(delivery_stream = name, error = %text, "the destination is not ready");
+            parts.clock.sleep(pauses.next(&*parts.rng, None)).await;
+        }
+    }
+}
+
+/// Makes the stages. `modules` are the bytes of each `wasm` processor's module, in order.
+pub(crate) async fn build(
+    parts: &Parts,
+    config: &DeliveryStreamConfig,
+    settings: &serde_json::Value,
+    modules: &[Arc<[u8]>],
+) -> anyhow::Result<Built> {
+    let mut transforms: Vec<Arc<dyn Transform>> = Vec::new();
+    for (processor, module) in config.processors.iter().zip(modules) {
+        let ProcessorConfig::Wasm(wasm) = processor;
+        transforms.push(load(parts, config, wasm, module.clone()).await?);
+    }
+    let objects = config.destination.objects();
+    let encode = hydrant_encode::build(objects.format.clone())?;
+    let sink = sink(parts, config).await?;
+    let object_sink = sink.as_object_sink();
+    let micro_batch = MicroBatch::default();
+    let document = document(settings, micro_batch, &transforms, &*encode, &*object_sink);
+    let document = serde_json::to_vec(&document)?;
+    let plan = Plan {
+        version: Digest::of(&document),
+        transforms,
+        encode,
+        sink: object_sink.clone(),
+        error_sink: object_sink,
+        error_format: Arc::new(FirehoseErrors),
+        size_hint_bytes: objects.buffering_hints.size.0,
+        micro_batch,
+    };
+    Ok(Built {
+        plan,
+        document,
+        sink,
+    })
+}
+
+/// Everything that decides the output and where it goes. Members of `serde_json::Map` stand in the
+/// order of their names.
+fn document(
+    settings: &serde_json::Value,
+    micro_batch: MicroBatch,
+    transforms: &[Arc<dyn Transform>],
+    encode: &dyn Encode,
+    sink: &dyn ObjectSink,
+) -> serde_json::Value {
+    let digests: Vec<String> = transforms.iter().map(|one| one.digest().to_hex()).collect();
+    json!({
+        "format": DOCUMENT_FORMAT,
+        "micro_batch": { "records": micro_batch.records, "bytes": micro_batch.bytes },
+        "settings": settings,
+        "stages": {
+            "transforms": digests,
+            "encode": encode.digest().to_hex(),
+            "sink": sink.digest().to_hex(),
+        },
+    })
+}
+
+async fn load(
+    parts: &Parts,
+    config: &DeliveryStreamConfig,
+    wasm: &WasmConfig,
+    module: Arc<[u8]>,
+) -> anyhow::Result<Arc<WasmTransform>> {
+    let (engine, json, name) = (
+        parts.engine.clone(),
+        wasm.config_json.clone(),
+        config.name.clone(),
+    );
+    let limits = limits(wasm);
+    let log = guest_log::to_tracing(&config.name, parts.clock.clone());
+    let loading = run(parts.cpu.clone(), move || {
+        WasmTransform::load(&engine, &module, &json, &name, limits, log)
+    });
+    loading
+        .await?
+        .with_context(|| format!("delivery stream {}: its transform", config.name))
+}
+
+/// The limits of a transform.
+pub(crate) fn limits(wasm: &WasmConfig) -> Limits {
+    Limits {
+        memory_bytes: wasm.memory.as_usize(),
+        time: wasm.timeout,
+        ..Limits::default()
+    }
+}
+
+/// A guest's log that nobody reads.
+pub(crate) fn silent() -> GuestLog {
+    Arc::new(|_: GuestLevel, _: &str| {})
+}
+
+async fn sink(parts: &Parts, config: &DeliveryStreamConfig) -> anyhow::Result<Sink> {
+    let rules = rules(&config.name, config.destination.objects())?;
+    let (clock, rng) = (parts.clock.clone(), parts.rng.clone());
+    Ok(match &config.destination {
+        DestinationConfig::S3(s3) => {
+            let made = S3::new(s3_settings(s3), rules, clock, rng).await;
+            Sink::S3(made.map_err(|faults| wrong(&config.name, &faults))?)
+        }
+        DestinationConfig::Directory(directory) => Sink::Directory(Directory::new(
+            &directory.path,
+            rules,
+            parts.io.clone(),
+            clock,
+            rng,
+        )),
+        DestinationConfig::Stdout(_) => {
+            Sink::Stdout(Stdout::new(rules, std::io::stdout(), parts.io.clone()))
+        }
+    })
+}
+
+fn rules(name: &str, objects: &ObjectConfig) -> anyhow::Result<KeyRules> {
+    let rules = KeyRules::new(
+        name,
+        VERSION_ID,
+        objects.prefix.as_deref(),
+        objects.error_output_prefix.as_deref(),
+        objects.file_extension.as_deref(),
+    );
+    rules.map_err(|faults| wrong(name, &faults))
+}
+
+fn wrong(name: &str, faults: &[String]) -> anyhow::Error {
+    anyhow::anyhow!("delivery stream {name}: {}", faults.join("; "))
+}
+
+fn s3_settings(config: &S3Config) -> S3Settings {
+    let credentials = config
+        .credentials
+        .as_ref()
+        .map(|keys| S3Credentials::Static {
+            access_key_id: keys.access_key_id.expose().to_owned(),
+            secret_access_key: keys.secret_access_key.expose().to_owned(),
+            session_token: keys
+                .session_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
+        });
+    S3Settings {
+        bucket: config.bucket.clone(),
+        region: config.region.clone(),
+        endpoint: config.endpoint.clone(),
+        force_path_style: config.force_path_style,
+        credentials: credentials.unwrap_or_default(),
+        checksum: config.checksum,
+    }
+}

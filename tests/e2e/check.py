@@ -51,7 +51,7 @@ CASES = [
     ),
     (
         "a variable without a value",
-        [("path: ./archive", "path: ${HYDRANT_E2E_NOT_SET}")],
+        [("path: ./archive", 'path: "${HYDRANT_E2E_NOT_SET}"')],
         [(9, "delivery_streams.archive.destination.directory.path", "HYDRANT_E2E_NOT_SET")],
     ),
     (
@@ -90,6 +90,8 @@ def test(folder):
             text = text.replace(old, new)
         code, said = run_check(folder, text)
         harness.check(code == 2, f"{name}: ended with {code}: {said}")
+        # The file is named in full.
+        said = said.replace(f"{folder.resolve()}/", "")
         reported = sorted(line for line in said.splitlines() if line.startswith("hydrant.yaml:"))
         harness.check(len(reported) == len(faults), f"{name}: {len(faults)} faults wanted, got: {said}")
         for line, (number, path, remedy) in zip(reported, faults, strict=True):

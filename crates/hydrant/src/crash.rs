@@ -7,14 +7,14 @@ use hydrant_pipeline::lane::Hooks;
 
 /// What the pipeline calls at its named moments.
 #[cfg(not(feature = "crashpoints"))]
-pub fn hooks() -> Arc<dyn Hooks> {
+pub(crate) fn hooks() -> Arc<dyn Hooks> {
     Arc::new(hydrant_pipeline::lane::NoHooks)
 }
 
 /// What the pipeline calls at its named moments: kills the process at the n-th hit of the one that
 /// `HYDRANT_CRASH_AT=name:n` names (`after-intent`, `after-objects`, `after-commit`).
 #[cfg(feature = "crashpoints")]
-pub fn hooks() -> Arc<dyn Hooks> {
+pub(crate) fn hooks() -> Arc<dyn Hooks> {
     Arc::new(kill::KillAt::from_env())
 }
 

@@ -70,9 +70,9 @@ pub(crate) async fn run(
     tracing::info!(api = %api_address, operations = %operations_address, "hydrant is ready");
     let asked = asked.await;
     tracing::info!("hydrant is asked to end");
-    drop(stop.send(true));
+    stop.send_replace(true);
     while running.join_next().await.is_some() {}
-    drop(end.send(true));
+    end.send_replace(true);
     drop(operations.await);
     asked
 }

@@ -40,7 +40,6 @@ pub struct Service {
     pub(crate) deliveries: Vec<Arc<Delivery>>,
     pub(crate) budget: Budget,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) cpu: Arc<Pool>,
     rng: Arc<RealRng>,
     state: StateLog,
     parts: Parts,
@@ -78,7 +77,7 @@ impl Service {
         );
         let parts = Parts {
             engine,
-            cpu: cpu.clone(),
+            cpu,
             io,
             clock: clock.clone(),
             rng: rng.clone(),
@@ -89,7 +88,6 @@ impl Service {
             deliveries: Vec::new(),
             budget,
             clock,
-            cpu,
             rng,
             state,
             parts,

@@ -13,7 +13,7 @@ use hydrant_core::disk::Disk;
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The files of one kind, in a directory of their own.
-pub struct DigestStore {
+pub(crate) struct DigestStore {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
 }
@@ -23,7 +23,7 @@ impl DigestStore {
     ///
     /// # Errors
     /// As the file system says.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Self> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Self> {
         disk.create_dir_all(dir)?;
         Ok(Self {
             disk,
@@ -35,7 +35,7 @@ impl DigestStore {
     ///
     /// # Errors
     /// As the file system says.
-    pub fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
+    pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         if self.get(digest).is_ok() {
             return Ok(digest);
@@ -58,7 +58,7 @@ impl DigestStore {
     ///
     /// # Errors
     /// `NotFound`; `InvalidData` where the file is not what it was; as the file system says.
-    pub fn get(&self, digest: Digest) -> io::Result<Vec<u8>> {
+    pub(crate) fn get(&self, digest: Digest) -> io::Result<Vec<u8>> {
         let file = self.disk.open(&self.path(digest))?;
         let len = file.len()?.min(MAX_FILE_BYTES);
         let bytes = file.read_at(0, usize::try_from(len).unwrap_or(usize::MAX))?;

@@ -228,9 +228,9 @@ def parquet(body):
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         file.write(body)
         file.flush()
-        result = duckdb.connect().execute("SELECT * FROM read_parquet(?)", [file.name])
-        names = [column[0] for column in result.description]
-        theirs = [dict(zip(names, row)) for row in result.fetchall()]
+        with duckdb.connect() as database:
+            rows = database.sql("SELECT * FROM read_parquet(?)", params=[file.name])
+            theirs = rows.to_arrow_table().to_pylist()
     if len(ours) != len(theirs):
         raise Unreadable(f"pyarrow reads {len(ours)} rows, DuckDB {len(theirs)}")
     for number, (one, other) in enumerate(zip(ours, theirs)):
@@ -244,7 +244,6 @@ def plain(value):
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        # pyarrow gives a map as pairs, DuckDB as a dict.
         return [plain(inner) for inner in value]
     if isinstance(value, datetime.datetime):
         utc = value.replace(tzinfo=value.tzinfo or datetime.timezone.utc)

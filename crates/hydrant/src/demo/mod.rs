@@ -109,7 +109,7 @@ async fn demo(args: &DemoArgs, config: &Config) -> anyhow::Result<()> {
     let produced = producer::put(&stream, &mut events, args.records, &mut progress).await?;
     write_manifest(&args.dir, &run, args.records, events.expected())?;
     progress.until_read(&clock).await?;
-    drop(stop.send(true));
+    stop.send_replace(true);
     while delivering.join_next().await.is_some() {}
     progress.end();
 

@@ -90,7 +90,10 @@ impl Progress {
         );
         for (name, status) in &self.statuses {
             let delivered = status.snapshot().totals.read;
-            line.push_str(&format!("   {name}: {} delivered", thousands(delivered)));
+            line.push_str("   ");
+            line.push_str(name);
+            line.push_str(": ");
+            line.push_str(&thousands(delivered));
         }
         let mut stderr = io::stderr();
         drop(write!(stderr, "{line} ").and_then(|()| stderr.flush()));

@@ -31,7 +31,12 @@ impl Source for MemorySource {
     }
 
     fn lanes(&self) -> BoxFuture<'_, Result<Vec<LaneInfo>, SourceError>> {
-        Box::pin(async { Ok(vec![LaneInfo { lane: Lane::new("0"), parents: vec![] }]) })
+        Box::pin(async {
+            Ok(vec![LaneInfo {
+                lane: Lane::new("0"),
+                parents: vec![],
+            }])
+        })
     }
 
     fn start<'a>(&'a self, _lane: &'a Lane) -> BoxFuture<'a, Result<Position, SourceError>> {
@@ -50,7 +55,10 @@ impl Source for MemorySource {
             let from = self.0.first_after(after);
             let records = self.0.slice(from, (from + 37).min(self.0.len()));
             let permit = account.take(records.held_bytes()).await;
-            Ok(Read { blocks: vec![Block { records, permit }], ended: from == self.0.len() })
+            Ok(Read {
+                blocks: vec![Block { records, permit }],
+                ended: from == self.0.len(),
+            })
         })
     }
 
@@ -139,7 +147,10 @@ struct Notes {
 }
 
 fn thread_name() -> String {
-    std::thread::current().name().unwrap_or("unnamed").to_owned()
+    std::thread::current()
+        .name()
+        .unwrap_or("unnamed")
+        .to_owned()
 }
 
 struct NotingTransform(Arc<Notes>);
@@ -150,7 +161,11 @@ impl Transform for NotingTransform {
     }
 
     fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
-        self.0.transform_threads.lock().unwrap().insert(thread_name());
+        self.0
+            .transform_threads
+            .lock()
+            .unwrap()
+            .insert(thread_name());
         let last = batch.last_position().map_or(0, |last| last.sequence_u64());
         let mut seen = self.0.seen.lock().unwrap();
         *seen = (*seen).max(last);
@@ -191,7 +206,11 @@ impl Encode for NotingEncode {
     }
 
     fn prepare(&self, outputs: &[&[u8]]) -> Prepared {
-        self.notes.encode_threads.lock().unwrap().insert(thread_name());
+        self.notes
+            .encode_threads
+            .lock()
+            .unwrap()
+            .insert(thread_name());
         self.inner.prepare(outputs)
     }
 
@@ -206,7 +225,11 @@ impl Encode for NotingEncode {
 
 impl Encoder for NotingEncoder {
     fn write(&mut self, piece: Piece, chunks: &mut Vec<Chunk>) -> Result<(), EncodeError> {
-        self.notes.encode_threads.lock().unwrap().insert(thread_name());
+        self.notes
+            .encode_threads
+            .lock()
+            .unwrap()
+            .insert(thread_name());
         self.inner.write(piece, chunks)
     }
 
@@ -215,13 +238,21 @@ impl Encoder for NotingEncoder {
     }
 
     fn finish(self: Box<Self>, chunks: &mut Vec<Chunk>) -> Result<(), EncodeError> {
-        self.notes.encode_threads.lock().unwrap().insert(thread_name());
+        self.notes
+            .encode_threads
+            .lock()
+            .unwrap()
+            .insert(thread_name());
         if let Some(record) = self.hold_until {
             // The pool's other thread must get to the next range meanwhile.
             let seen = self.notes.seen.lock().unwrap();
             let limit = Duration::from_secs(20);
             let wait = |seen: &mut u64| *seen < record;
-            let (seen, _) = self.notes.seen_more.wait_timeout_while(seen, limit, wait).unwrap();
+            let (seen, _) = self
+                .notes
+                .seen_more
+                .wait_timeout_while(seen, limit, wait)
+                .unwrap();
             *self.notes.overlapped.lock().unwrap() |= *seen >= record;
         }
         self.inner.finish(chunks)
@@ -233,8 +264,16 @@ impl Encoder for NotingEncoder {
 fn records() -> Records {
     let mut builder = RecordsBuilder::default();
     for i in 1..=2_000_u64 {
-        let text = format!(r#"{{"n":{i},"text":"{}"}}"#, "lorem ipsum ".repeat(1 + (i as usize % 5)));
-        builder.push(Position::from_u64(i), 1_767_225_600_000 + i, b"k", text.as_bytes());
+        let text = format!(
+            r#"{{"n":{i},"text":"{}"}}"#,
+            "lorem ipsum ".repeat(1 + (i as usize % 5))
+        );
+        builder.push(
+            Position::from_u64(i),
+            1_767_225_600_000 + i,
+            b"k",
+            text.as_bytes(),
+        );
     }
     builder.build()
 }
@@ -245,7 +284,10 @@ async fn deliver(
     hold_until: Option<u64>,
 ) -> (BTreeMap<String, Bytes>, Arc<Notes>) {
     let (notes, sink) = (Arc::new(Notes::default()), MemorySink::default());
-    let format = Format::Records { delimiter: Delimiter::Newline, compression };
+    let format = Format::Records {
+        delimiter: Delimiter::Newline,
+        compression,
+    };
     let encode = NotingEncode {
         inner: hydrant_encode::build(format).unwrap(),
         notes: notes.clone(),
@@ -259,7 +301,10 @@ async fn deliver(
         error_sink: Arc::new(sink.clone()),
         error_format: Arc::new(FirehoseErrors),
         size_hint_bytes: 20_000,
-        micro_batch: MicroBatch { records: 50, bytes: 1 << 20 },
+        micro_batch: MicroBatch {
+            records: 50,
+            bytes: 1 << 20,
+        },
     });
     let context = LaneContext {
         key: Arc::new(LaneKey {
@@ -299,11 +344,19 @@ impl Versions for One {
 
 #[tokio::test]
 async fn one_thread_and_many_give_the_same_names_and_bytes() {
-    for compression in [Compression::GZIP, Compression::Zip, Compression::Snappy, Compression::ZSTD] {
+    for compression in [
+        Compression::GZIP,
+        Compression::Zip,
+        Compression::Snappy,
+        Compression::ZSTD,
+    ] {
         let (one, _) = deliver(1, compression, None).await;
         assert!(one.len() > 3, "{} objects", one.len());
         for _ in 0..3 {
-            assert!(deliver(4, compression, None).await.0 == one, "{compression:?} differs");
+            assert!(
+                deliver(4, compression, None).await.0 == one,
+                "{compression:?} differs"
+            );
         }
     }
 }
@@ -314,7 +367,10 @@ async fn transform_and_encode_run_on_the_pool() {
     for threads in [&notes.transform_threads, &notes.encode_threads] {
         let threads = threads.lock().unwrap();
         assert!(!threads.is_empty());
-        assert!(threads.iter().all(|name| name.starts_with("cpu-")), "{threads:?}");
+        assert!(
+            threads.iter().all(|name| name.starts_with("cpu-")),
+            "{threads:?}"
+        );
     }
 }
 
@@ -322,5 +378,8 @@ async fn transform_and_encode_run_on_the_pool() {
 async fn the_next_range_is_worked_on_while_one_is_encoded() {
     // A range holds about 450 records: record 700 belongs to the second.
     let (_, notes) = deliver(2, Compression::GZIP, Some(700)).await;
-    assert!(*notes.overlapped.lock().unwrap(), "the second range waited for the first");
+    assert!(
+        *notes.overlapped.lock().unwrap(),
+        "the second range waited for the first"
+    );
 }

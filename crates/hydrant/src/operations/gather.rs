@@ -1,0 +1,138 @@
+//! Takes the snapshot of a running service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hydrant_core::budget::Budget;
+use hydrant_log::stream::{Start, Stream};
+use hydrant_pipeline::stream::told_to_stop;
+use hydrant_sink::StatusSnapshot;
+use tokio::sync::watch;
+
+use super::server::Server;
+use super::snapshot::{
+    DeliveryStreamSnapshot, DestinationKind, MemoryHolder, MemorySnapshot, Snapshot, StreamSnapshot,
+};
+use crate::delivery::Delivery;
+use crate::service::Service;
+use crate::stages::Sink;
+
+/// Serves the operations pages of a service until `ended` turns true. From `stopping` on it is not
+/// ready any more.
+pub async fn serve_service(
+    server: Server,
+    service: Arc<Service>,
+    stopping: watch::Receiver<bool>,
+    mut ended: watch::Receiver<bool>,
+) {
+    let clock = service.clock.clone();
+    let source = Arc::new(move || snapshot(&service, !*stopping.borrow()));
+    server
+        .serve(source, clock, async move { told_to_stop(&mut ended).await })
+        .await;
+}
+
+fn snapshot(service: &Service, ready: bool) -> Snapshot {
+    let now_ms = service.clock.wall_ms();
+    let deliveries = service
+        .deliveries
+        .iter()
+        .map(|delivery| delivery_stream(delivery, now_ms));
+    let mut streams: Vec<StreamSnapshot> = service
+        .streams
+        .list()
+        .iter()
+        .map(|stream| embedded(stream))
+        .collect();
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    Snapshot {
+        ready,
+        uptime_seconds: service.clock.monotonic().as_secs_f64(),
+        delivery_streams: deliveries.collect(),
+        streams,
+        memory: memory(&service.budget),
+    }
+}
+
+fn delivery_stream(delivery: &Delivery, now_ms: u64) -> DeliveryStreamSnapshot {
+    let status = delivery.status.snapshot();
+    let sink = match &delivery.versions.sink {
+        Sink::S3(sink) => sink.status().snapshot(),
+        Sink::Directory(sink) => sink.status().snapshot(),
+        // Has no retries to count.
+        Sink::Stdout(_) => StatusSnapshot::default(),
+    };
+    let oldest_ms = status.oldest_in_flight_ms.unwrap_or(now_ms);
+    let totals = status.totals;
+    DeliveryStreamSnapshot {
+        name: delivery.name().to_owned(),
+        source: delivery.stream_name().to_owned(),
+        destination: match &delivery.versions.sink {
+            Sink::S3(_) => DestinationKind::S3,
+            Sink::Directory(_) => DestinationKind::Directory,
+            Sink::Stdout(_) => DestinationKind::Stdout,
+        },
+        version: delivery.version(),
+        lanes: status.lanes,
+        records_read: totals.read,
+        bytes_read: totals.read_bytes,
+        records_added: totals.added,
+        records_delivered: totals.delivered,
+        records_dropped: totals.dropped,
+        records_failed: totals.failed,
+        bytes_delivered: totals.delivered_bytes,
+        plain_bytes_delivered: totals.delivered_plain_bytes,
+        objects: totals.objects,
+        error_objects: totals.error_objects,
+        ranges: totals.ranges,
+        attempts: status.attempts,
+        successes: status.successes,
+        records_in_flight: status.in_flight,
+        data_freshness_seconds: seconds(now_ms.saturating_sub(oldest_ms)),
+        requests: sink.attempts,
+        retries: sink.retries,
+        throttles: sink.throttles,
+        permission_failures: sink.auth_failures,
+        missing_place_failures: sink.missing_places,
+        last_error: status.last_error.or(sink.last_error),
+    }
+}
+
+fn embedded(stream: &Stream) -> StreamSnapshot {
+    // LSNs count the records of all shards from 1.
+    let last_lsn = stream.shards().first().and_then(|shard| {
+        let end = stream.start(shard.id, Start::Latest).ok()?;
+        stream.index_of(shard.id, end).ok()
+    });
+    let records_put = last_lsn.unwrap_or(0);
+    StreamSnapshot {
+        name: stream.name().to_owned(),
+        shards: stream.shards().len() as u64,
+        records_put,
+        records_kept: (records_put + 1).saturating_sub(stream.oldest_lsn().max(1)),
+        disk_bytes: stream.bytes_on_disk(),
+        retention_seconds: seconds(stream.retention_ms()),
+        low_space: stream.low_space(),
+    }
+}
+
+fn memory(budget: &Budget) -> MemorySnapshot {
+    let holder = |(name, bytes)| MemoryHolder {
+        name,
+        bytes: bytes as u64,
+    };
+    MemorySnapshot {
+        capacity_bytes: budget.capacity() as u64,
+        used_bytes: budget.used() as u64,
+        waiting: budget.waiting() as u64,
+        holders: budget
+            .holders()
+            .into_iter()
+            .map(|(name, bytes): (String, usize)| holder((name, bytes)))
+            .collect(),
+    }
+}
+
+fn seconds(ms: u64) -> f64 {
+    Duration::from_millis(ms).as_secs_f64()
+}

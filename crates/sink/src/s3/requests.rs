@@ -25,7 +25,7 @@ const TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);
 /// Content-Type of every object, as Firehose sets it.
 const CONTENT_TYPE: &str = "application/octet-stream";
 /// Metadata that names the hydrant that rendered an object.
-pub(super) const RENDERED_BY: &str = "hydrant-version";
+pub(super) const RENDERED_BY: &str = "hydrant-rendered-by";
 /// This hydrant.
 pub(super) const THIS_VERSION: &str = env!("CARGO_PKG_VERSION");
 

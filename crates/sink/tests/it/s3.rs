@@ -139,7 +139,7 @@ async fn a_small_object_is_put_once_and_compared_after_that() {
         assert_eq!(head.content_encoding(), Some("gzip"));
         let metadata = head.metadata().unwrap();
         assert_eq!(metadata["lane"], "shardId-0");
-        assert_eq!(metadata["hydrant-version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(metadata["hydrant-rendered-by"], env!("CARGO_PKG_VERSION"));
         assert_eq!(metadata.len(), 5);
 
         let again = put(&sink, meta(&key), &[b"hello world"]).await.unwrap();
@@ -181,7 +181,7 @@ async fn an_object_of_another_hydrant_version_is_kept() {
         .put_object()
         .bucket(&bucket)
         .key("p/x")
-        .metadata("hydrant-version", "0.0.1");
+        .metadata("hydrant-rendered-by", "0.0.1");
     for (name, value) in &meta.metadata {
         object = object.metadata(*name, value);
     }

@@ -83,8 +83,8 @@ fn run(seed: u64, fault: Fault) -> (Vec<String>, u64, u64) {
 fn broken(fault: Fault, seeds: u64) -> u64 {
     let (mut broken, mut crashes, mut steals, mut first) = (0, 0, 0, None);
     for seed in 0..seeds {
-        let (violations, crashed, stolen) = run(seed, fault);
-        crashes += crashed;
+        let (violations, kills, stolen) = run(seed, fault);
+        crashes += kills;
         steals += stolen;
         if !violations.is_empty() {
             broken += 1;

@@ -103,7 +103,7 @@ async fn deliver(dir: &Path, data: &[u8], ends: &[usize], keys: &[String]) -> an
         stop.send_replace(true);
         anyhow::Ok(())
     };
-    let (_, produced) = tokio::join!(service.deliver(stopping), produce);
+    let ((), produced) = tokio::join!(service.deliver(stopping), produce);
     produced?;
     let delivered = service.statuses().remove(0).1.snapshot().totals.delivered;
     if delivered != ends.len() as u64 {

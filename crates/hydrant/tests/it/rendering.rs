@@ -266,7 +266,7 @@ fn records() -> Records {
     for i in 1..=2_000_u64 {
         let text = format!(
             r#"{{"n":{i},"text":"{}"}}"#,
-            "lorem ipsum ".repeat(1 + (i as usize % 5))
+            "lorem ipsum ".repeat(1 + usize::try_from(i % 5).unwrap())
         );
         builder.push(
             Position::from_u64(i),

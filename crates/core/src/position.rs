@@ -105,27 +105,32 @@ impl Position {
 
     /// The sequence number in decimal, as Kinesis prints it, and `.sub` where that is not 0.
     pub fn to_decimal(&self) -> String {
+        use fmt::Write as _;
+
         let mut limbs = [0_u64; 6];
         for (limb, bytes) in limbs.iter_mut().zip(self.0[..SEQUENCE_BYTES].chunks(4)) {
             *limb = bytes
                 .iter()
                 .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         }
-        let mut digits = Vec::new();
+        // Nine digits at a time, the lowest first: 192 bits are at most 58 digits.
+        let mut groups = [0_u64; 7];
+        let mut count = 0;
         while limbs.iter().any(|limb| *limb != 0) {
             let mut rest = 0;
             for limb in &mut limbs {
                 let value = rest << 32 | *limb;
-                *limb = value / 10;
-                rest = value % 10;
+                *limb = value / 1_000_000_000;
+                rest = value % 1_000_000_000;
             }
-            digits.push(b'0' + u8::try_from(rest).unwrap_or(0));
+            groups[count] = rest;
+            count += 1;
         }
-        if digits.is_empty() {
-            digits.push(b'0');
+        let mut text = groups[count.saturating_sub(1)].to_string();
+        for group in groups[..count.saturating_sub(1)].iter().rev() {
+            write!(text, "{group:09}").expect("a string takes all");
         }
-        digits.reverse();
-        String::from_utf8(digits).unwrap_or_default()
+        text
     }
 
     /// Reads a decimal sequence number (sub-sequence 0). `None` where it is not one of 192 bits.
@@ -188,6 +193,19 @@ mod tests {
         assert_eq!(position.to_decimal(), text);
         assert_eq!(Position::from_decimal("0"), Some(Position::START));
         assert_eq!(Position::START.to_decimal(), "0");
+        for text in [
+            "1000000000",
+            "1000000000000000001",
+            "999999999",
+            "18446744073709551616",
+        ] {
+            assert_eq!(
+                Position::from_decimal(text)
+                    .map(|p| p.to_decimal())
+                    .as_deref(),
+                Some(text)
+            );
+        }
         for bad in ["", "-1", "1a", &"9".repeat(58), &"9".repeat(80)] {
             assert_eq!(Position::from_decimal(bad), None, "{bad}");
         }

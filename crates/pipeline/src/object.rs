@@ -53,7 +53,7 @@ pub(crate) async fn build(
     let mut permit = account.take_now(0);
     let mut works: FuturesOrdered<Work> = FuturesOrdered::new();
     let mut encoder = Some(encoder);
-    let mut bytes = 0;
+    let (mut bytes, mut encoder_held) = (0, 0);
     while encoder.is_some() || !works.is_empty() {
         tokio::select! {
             biased;
@@ -69,8 +69,13 @@ pub(crate) async fn build(
                 works.extend(chunks.into_iter().map(|chunk| start(&offload, chunk)));
             }
         }
-        let held = encoder.as_ref().map_or(0, |encoder| encoder.held_bytes());
-        permit.resize(held + upload.held_bytes());
+        if let Some(encoder) = &encoder {
+            encoder_held = encoder.held_bytes();
+        } else if works.is_empty() {
+            encoder_held = 0;
+        }
+        // What the encoder held at its end is in the jobs until the last of them is done.
+        permit.resize(encoder_held + upload.held_bytes());
     }
     Ok(Ready {
         upload,

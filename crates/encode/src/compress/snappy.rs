@@ -3,7 +3,7 @@
 //! | stream | begins with | block |
 //! | --- | --- | --- |
 //! | xerial (snappy-java `SnappyOutputStream`) | magic, version 1, compatible 1 | 32 KiB: BE u32 compressed length, raw snappy |
-//! | Hadoop (`BlockCompressorStream`) | nothing | 256 KiB: BE u32 plain length, BE u32 compressed length, raw snappy |
+//! | Hadoop (`BlockCompressorStream`) | nothing | 128 KiB: BE u32 plain length, BE u32 compressed length, raw snappy |
 
 use bytes::Bytes;
 use hydrant_core::stage::{Chunk, EncodeError};
@@ -24,11 +24,13 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// Plain bytes of a block: the defaults of both libraries. A step holds a whole number.
+    /// Plain bytes of a block. A step holds a whole number. Hadoop's decoder takes at most 256 KiB
+    /// of compressed bytes at once, and its own compressor stays below 213 KiB of plain ones, since
+    /// what does not compress grows; half of the buffer is safe. snappy-java's is its default.
     fn block_bytes(self) -> usize {
         match self {
             Self::Xerial => 32 << 10,
-            Self::Hadoop => 256 << 10,
+            Self::Hadoop => 128 << 10,
         }
     }
 }

@@ -110,6 +110,8 @@ fn decode(compression: Compression, object: &[u8]) -> Vec<u8> {
                 let size = take_length(&mut rest);
                 let block = snappy_block(&mut rest);
                 assert_eq!(block.len(), size);
+                // So that even what grows fits the 256 KiB of Hadoop's decoder.
+                assert!(size <= 128 << 10, "a block of {size} bytes");
                 plain.extend(block);
             }
         }

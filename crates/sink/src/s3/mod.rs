@@ -39,9 +39,9 @@ pub use self::client::{S3Credentials, S3Settings};
 /// How the sink makes sure that a name is never given to other content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum S3Mode {
-    /// Conditional writes, assumed: the server was not probed yet.
+    /// The server was not probed yet: looks first, and still writes with a condition.
     Unprobed,
-    /// Conditional writes, proven.
+    /// Conditional writes, proven for a put; before a multipart completion it looks all the same.
     Conditional,
     /// The server has none: same name, same content, overwritten.
     Overwrite,

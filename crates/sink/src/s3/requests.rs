@@ -17,6 +17,7 @@ use hydrant_core::stage::ObjectMeta;
 use super::checksum::Checksum;
 use super::failure::Failure;
 use super::{Inner, S3Mode};
+use crate::status::Class;
 
 /// Limit of a request without its body (reliability design, section 7).
 const TIMEOUT_BASE: Duration = Duration::from_secs(30);
@@ -26,6 +27,9 @@ const TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);
 const CONTENT_TYPE: &str = "application/octet-stream";
 /// Metadata that names the hydrant that rendered an object.
 pub(super) const RENDERED_BY: &str = "hydrant-rendered-by";
+/// What to do where a HEAD is refused.
+const HEAD_REFUSED: &str = "asking whether the object is there was refused: check the credentials, \
+                            and that they allow s3:GetObject and s3:ListBucket";
 /// This hydrant.
 pub(super) const THIS_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -176,7 +180,15 @@ impl Inner {
             .bucket(&self.settings.bucket)
             .key(key)
             .checksum_mode(ChecksumMode::Enabled);
-        let head = self.timed(0, request.send()).await?;
+        let head = self.timed(0, request.send()).await;
+        let head = head.map_err(|failure| match failure {
+            // The answer has no body; S3 hides with it that there is no object.
+            Failure::Fault(mut fault) if fault.class == Class::Auth => {
+                fault.text = format!("{}: {HEAD_REFUSED}", fault.text.trim_end());
+                Failure::Fault(fault)
+            }
+            other => other,
+        })?;
         let checksum = match self.settings.checksum {
             Checksum::Crc64Nvme | Checksum::RequiredOnly => head.checksum_crc64_nvme(),
             Checksum::Crc32 => head.checksum_crc32(),

@@ -188,9 +188,9 @@ impl S3Upload {
         let checksum = self.checksum.to_base64();
         let mut backoff = Backoff::default();
         loop {
-            if sink.mode() == S3Mode::Overwrite
-                && let Some(found) = self.settle(self.find().await?)
-            {
+            // The probe proved the condition of a put only: some servers ignore that of a completion.
+            let trusts_condition = sink.mode() == S3Mode::Conditional && self.multipart.is_none();
+            if !trusts_condition && let Some(found) = self.settle(self.find().await?) {
                 return found;
             }
             let request: BoxFuture<'_, _> = match &self.multipart {
@@ -214,7 +214,8 @@ impl S3Upload {
                     let found = self.settle(self.find().await?);
                     return found.unwrap_or_else(|| Err(unavailable(text)));
                 }
-                Err(Failure::Unsupported(text)) if sink.mode() != S3Mode::Overwrite => {
+                // Once proven, conditional writes stay: a proxy's 501 passes.
+                Err(Failure::Unsupported(text)) if sink.mode() == S3Mode::Unprobed => {
                     warn!(place = %sink.place(key), error = %text, "the server has no conditional writes");
                     sink.set_mode(S3Mode::Overwrite);
                     continue;

@@ -65,6 +65,12 @@ impl FaultServer {
         }
     }
 
+    /// Follows another script, and forgets what was seen.
+    pub(crate) fn restart(&self, script: &[Step]) {
+        *self.script.lock().unwrap() = script.iter().copied().collect();
+        self.seen.lock().unwrap().clear();
+    }
+
     /// Steps that no request has met yet.
     pub(crate) fn left(&self) -> usize {
         self.script.lock().unwrap().len()

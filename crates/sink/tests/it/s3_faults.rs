@@ -36,6 +36,26 @@ async fn through(script: &[Step], name: &str) -> (FaultServer, S3, String, aws_s
     (server, sink, bucket, client)
 }
 
+/// As [`through`], with a sink that has proven conditional writes before the script begins.
+async fn proven(script: &[Step], name: &str) -> (FaultServer, S3, String, aws_sdk_s3::Client) {
+    let (server, sink, bucket, client) = through(&[], name).await;
+    assert_eq!(sink.probe().await.unwrap(), S3Mode::Conditional);
+    server.restart(script);
+    (server, sink, bucket, client)
+}
+
+/// Method of every request, with whether it had a condition.
+fn requests(server: &FaultServer) -> Vec<(String, bool)> {
+    let seen = server.seen.lock().unwrap();
+    seen.iter()
+        .filter_map(|(line, condition)| Some((line.split_once(' ')?.0.to_owned(), *condition)))
+        .collect()
+}
+
+fn request(method: &str, condition: bool) -> (String, bool) {
+    (method.to_owned(), condition)
+}
+
 #[tokio::test]
 async fn passing_failures_are_tried_until_the_object_is_there() {
     let garbage = Step::Answer("502 Bad Gateway", "content-type: text/html\r\n", "<html>");
@@ -47,7 +67,8 @@ async fn passing_failures_are_tried_until_the_object_is_there() {
         garbage,
         Step::Slow(Duration::from_millis(200)),
     ];
-    let (server, sink, bucket, client) = through(&script, "faults").await;
+    let (server, sink, bucket, client) = proven(&script, "faults").await;
+    let probed = sink.status().snapshot().attempts;
     let started = std::time::Instant::now();
     assert_eq!(
         put(&sink, meta("p/x"), &[b"data"]).await.unwrap(),
@@ -60,7 +81,7 @@ async fn passing_failures_are_tried_until_the_object_is_there() {
     assert_eq!(server.left(), 0);
     let status = sink.status().snapshot();
     assert_eq!(
-        (status.attempts, status.retries, status.throttles),
+        (status.attempts - probed, status.retries, status.throttles),
         (6, 5, 1)
     );
     assert_eq!(status.last_error, None);
@@ -81,19 +102,13 @@ async fn passing_failures_are_tried_until_the_object_is_there() {
 
 #[tokio::test]
 async fn a_put_whose_answer_was_lost_is_recognised() {
-    let (server, sink, ..) = through(&[Step::LoseReply], "lost").await;
+    let (server, sink, ..) = proven(&[Step::LoseReply], "lost").await;
     assert_eq!(
         put(&sink, meta("p/x"), &[b"data"]).await.unwrap(),
         Completed::AlreadyThere
     );
-    let methods: Vec<String> = server
-        .seen
-        .lock()
-        .unwrap()
-        .iter()
-        .filter_map(|(line, _)| line.split(' ').next().map(str::to_owned))
-        .collect();
-    assert_eq!(methods, ["PUT", "PUT", "HEAD"]);
+    let (put, head) = (request("PUT", true), request("HEAD", false));
+    assert_eq!(requests(&server), [put.clone(), put, head]);
 }
 
 #[tokio::test]
@@ -107,20 +122,20 @@ async fn every_step_of_a_multipart_upload_survives_faults() {
         SLOW_DOWN,
         Step::LoseReply,
         Step::Slow(Duration::ZERO),
-        // The second part, and the completion.
+        // The second part.
         Step::Reset,
         Step::Slow(Duration::ZERO),
+        // The completion, which looks first.
         INTERNAL,
+        Step::Slow(Duration::ZERO),
+        INTERNAL,
+        Step::Slow(Duration::ZERO),
         Step::LoseReply,
     ];
     let (server, sink, bucket, client) = through(&script, "steps").await;
     let data = noise(9 << 20, 11);
     let completed = put(&sink, meta("p/x"), &[&data]).await.unwrap();
-    // Some servers answer the completion, asked again, as they did before; others say 412.
-    assert!(matches!(
-        completed,
-        Completed::Written | Completed::AlreadyThere
-    ));
+    assert_eq!(completed, Completed::AlreadyThere);
     assert_eq!(server.left(), 0);
     let completions =
         |(line, _): &&(String, bool)| line.starts_with("POST ") && !line.contains("uploads");
@@ -132,7 +147,7 @@ async fn every_step_of_a_multipart_upload_survives_faults() {
             .iter()
             .filter(completions)
             .count(),
-        3
+        2
     );
     let object = client
         .get_object()
@@ -206,12 +221,67 @@ async fn a_server_without_conditional_writes_is_told_from_one_with() {
 
 #[tokio::test]
 async fn a_server_that_refuses_conditions_gets_none() {
-    let (_server, sink, ..) = through(&[NOT_IMPLEMENTED], "refuses").await;
+    let (_server, sink, ..) =
+        through(&[Step::Slow(Duration::ZERO), NOT_IMPLEMENTED], "refuses").await;
     assert_eq!(
         put(&sink, meta("p/x"), &[b"data"]).await.unwrap(),
         Completed::Written
     );
     assert_eq!(sink.mode(), S3Mode::Overwrite);
+}
+
+#[tokio::test]
+async fn an_unproven_sink_looks_before_it_writes() {
+    let (server, sink, bucket, client) = through(&[], "unproven").await;
+    assert_eq!(sink.mode(), S3Mode::Unprobed);
+    put(&sink, meta("p/x"), &[b"data"]).await.unwrap();
+    assert_eq!(
+        requests(&server),
+        [request("HEAD", false), request("PUT", true)]
+    );
+    taken(&client, &bucket, "p/y").await;
+    server.restart(&[]);
+    let error = put(&sink, meta("p/y"), &[b"data"]).await.unwrap_err();
+    assert!(matches!(error, SinkError::Mismatch { .. }), "{error}");
+    assert_eq!(requests(&server), [request("HEAD", false)]);
+}
+
+/// Puts an object that is not the sink's.
+async fn taken(client: &aws_sdk_s3::Client, bucket: &str, key: &str) {
+    let object = client.put_object().bucket(bucket).key(key);
+    let body = Bytes::from_static(b"of someone else").into();
+    object.body(body).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_completion_looks_first_whatever_the_probe_proved() {
+    let (server, sink, bucket, client) = proven(&[], "looks").await;
+    taken(&client, &bucket, "p/x").await;
+    let data = noise(9 << 20, 17);
+    let error = put(&sink, meta("p/x"), &[&data]).await.unwrap_err();
+    assert!(matches!(error, SinkError::Mismatch { .. }), "{error}");
+    // Started, two parts, looked, aborted: a server that ignores the condition was not asked.
+    let plain = |method| request(method, false);
+    let methods = ["POST", "PUT", "PUT", "HEAD", "DELETE"].map(plain);
+    assert_eq!(requests(&server), methods);
+
+    server.restart(&[]);
+    put(&sink, meta("p/y"), &[&data]).await.unwrap();
+    let mut methods = ["POST", "PUT", "PUT", "HEAD", "POST"].map(plain);
+    methods[4].1 = true;
+    assert_eq!(requests(&server), methods, "the condition is still sent");
+}
+
+#[tokio::test]
+async fn one_refusal_does_not_undo_what_was_proven() {
+    let (server, sink, ..) = proven(&[NOT_IMPLEMENTED], "proven").await;
+    assert_eq!(
+        put(&sink, meta("p/x"), &[b"data"]).await.unwrap(),
+        Completed::Written
+    );
+    assert_eq!(sink.mode(), S3Mode::Conditional);
+    assert_eq!(requests(&server), vec![request("PUT", true); 2]);
+    assert_eq!(sink.status().snapshot().retries, 1);
 }
 
 #[tokio::test]

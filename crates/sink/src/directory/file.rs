@@ -15,6 +15,7 @@ use std::sync::PoisonError;
 
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
+use tracing::error;
 
 /// The hidden folder below the root.
 pub(super) const TEMP_DIR: &str = ".hydrant-tmp";
@@ -52,15 +53,33 @@ pub(super) enum Published {
     Different,
 }
 
-/// Directories whose entry in their parent is durable.
+/// Which directories have a durable entry in their parent, and whether that can be believed.
+pub(super) struct SyncedDirs {
+    state: Mutex<SyncState>,
+    /// Syncs an open directory or file; a test puts its own.
+    sync: fn(&Path, &File) -> io::Result<()>,
+}
+
 #[derive(Default)]
-pub(super) struct SyncedDirs(Mutex<BTreeSet<PathBuf>>);
+struct SyncState {
+    known: BTreeSet<PathBuf>,
+    /// Made by this sink, and the entry not synced yet.
+    made: BTreeSet<PathBuf>,
+    /// Counts makings: a sync that began before one proves nothing of what was made.
+    makings: u64,
+    /// Why no sync is believed any more.
+    broken: Option<String>,
+}
 
 /// Creates a temporary file that no other writer has, and locks it. `serial` is moved past the
 /// names that are taken.
-pub(super) fn create_temp(root: &Path, mut serial: u64) -> io::Result<(PathBuf, File)> {
+pub(super) fn create_temp(
+    root: &Path,
+    mut serial: u64,
+    synced: &SyncedDirs,
+) -> io::Result<(PathBuf, File)> {
     let dir = root.join(TEMP_DIR);
-    fs::create_dir_all(&dir)?;
+    create_dirs(&dir, synced)?;
     for _ in 0..NAME_TRIES {
         let path = dir.join(format!(
             "{TEMP_START}{}-{serial}{TEMP_END}",
@@ -147,17 +166,19 @@ pub(super) fn publish(
     target: &Path,
     synced: &SyncedDirs,
 ) -> Result<Published, Trouble> {
+    synced.check()?;
     // After a failed sync the kernel may have dropped what it could not write, and says so once.
     file.sync_all().map_err(Trouble::Lost)?;
     let parent = target.parent().unwrap_or(root);
-    fs::create_dir_all(parent)?;
+    create_dirs(parent, synced)?;
     let found = match rename_if_absent(temp, target) {
         Ok(()) => Published::Written,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => compare(file, target)?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => compare(file, target, synced)?,
         Err(error) if error.kind() == ErrorKind::NotFound && !temp.exists() => {
             // Renamed by this very upload before a later step failed, or removed by someone.
-            match compare(file, target) {
+            match compare(file, target, synced) {
                 Ok(Published::Same) => Published::Written,
+                Err(Trouble::Broken(text)) => return Err(Trouble::Broken(text)),
                 _ => return Err(Trouble::Lost(error)),
             }
         }
@@ -173,6 +194,8 @@ pub(super) fn publish(
     };
     if found != Published::Different {
         sync_dirs(root, parent, synced)?;
+        // A sync that failed meanwhile may have been the only one that the kernel told.
+        synced.check()?;
     }
     Ok(found)
 }
@@ -189,7 +212,7 @@ fn rename_if_absent(temp: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-fn compare(ours: &File, target: &Path) -> io::Result<Published> {
+fn compare(ours: &File, target: &Path, synced: &SyncedDirs) -> Result<Published, Trouble> {
     let mut theirs = File::open(target)?;
     if ours.metadata()?.len() != theirs.metadata()?.len() {
         return Ok(Published::Different);
@@ -208,48 +231,207 @@ fn compare(ours: &File, target: &Path) -> io::Result<Published> {
         offset += read as u64;
     }
     // Another writer may have ended between its rename and its sync.
-    theirs.sync_all()?;
+    synced.sync(target, &theirs)?;
     Ok(Published::Same)
 }
 
+/// Creates a folder and those above it that are missing. What it creates has an entry that is not
+/// durable, whatever was known of a folder of that name.
+fn create_dirs(dir: &Path, synced: &SyncedDirs) -> io::Result<()> {
+    let missing: Vec<&Path> = dir
+        .ancestors()
+        .take_while(|dir| !dir.as_os_str().is_empty() && matches!(dir.try_exists(), Ok(false)))
+        .collect();
+    if missing.is_empty() {
+        return fs::create_dir_all(dir);
+    }
+    // Before, for whoever finds them made; after, for whoever synced before they were.
+    synced.forget(&missing);
+    let created = fs::create_dir_all(dir);
+    synced.forget(&missing);
+    created
+}
+
 /// Syncs the folder that got the entry, and every folder up to the root's parent that is not known
-/// to be durable.
-fn sync_dirs(root: &Path, parent: &Path, synced: &SyncedDirs) -> io::Result<()> {
-    let known = |dir: &Path| synced.lock().contains(dir);
-    sync_dir(parent)?;
+/// to be durable; above that, where this sink made the folders.
+fn sync_dirs(root: &Path, parent: &Path, synced: &SyncedDirs) -> Result<(), Trouble> {
+    synced.sync(parent, &File::open(parent)?)?;
     let mut dir = parent;
-    while dir.starts_with(root) && !known(dir) {
+    while let Some(makings) = synced.needs(dir, root) {
         let Some(above) = dir.parent() else { break };
         let above = if above.as_os_str().is_empty() {
             Path::new(".")
         } else {
             above
         };
-        match sync_dir(above) {
+        match File::open(above) {
+            Ok(open) => synced.sync(above, &open)?,
             // The root's parent may not be ours to read; its entry was made by whoever made it.
             Err(error) if error.kind() == ErrorKind::PermissionDenied && dir == root => {}
-            other => other?,
+            Err(error) => return Err(error.into()),
         }
-        synced.insert(dir);
+        synced.insert(dir, makings);
         dir = above;
     }
     Ok(())
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+impl Default for SyncedDirs {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            sync: |_, file| file.sync_all(),
+        }
+    }
 }
 
 impl SyncedDirs {
-    fn insert(&self, dir: &Path) {
-        let mut dirs = self.lock();
-        if dirs.len() >= SYNCED_MAX {
-            dirs.clear();
+    /// # Errors
+    /// [`Trouble::Broken`] once a sync has failed.
+    pub(super) fn check(&self) -> Result<(), Trouble> {
+        match &self.lock().broken {
+            Some(text) => Err(Trouble::Broken(text.clone())),
+            None => Ok(()),
         }
-        dirs.insert(dir.to_path_buf());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Syncs a directory, or a file that another wrote. The kernel tells of a failure once and may
+    /// have dropped what it could not write, so that the next sync would pass: none is believed
+    /// after that.
+    fn sync(&self, path: &Path, file: &File) -> Result<(), Trouble> {
+        let Err(fault) = (self.sync)(path, file) else {
+            return Ok(());
+        };
+        let place = path.display();
+        error!(%place, error = %fault, "a sync failed: what this sink moves into place is not known to be durable");
+        let text = format!("a sync of {place} failed; restart hydrant after looking at the disk");
+        let mut state = self.lock();
+        Err(Trouble::Broken(state.broken.get_or_insert(text).clone()))
+    }
+
+    /// The count of makings, where the entry of `dir` is to be synced.
+    fn needs(&self, dir: &Path, root: &Path) -> Option<u64> {
+        let state = self.lock();
+        let unknown = dir.starts_with(root) && !state.known.contains(dir);
+        (unknown || state.made.contains(dir)).then_some(state.makings)
+    }
+
+    fn insert(&self, dir: &Path, makings: u64) {
+        let mut state = self.lock();
+        if state.makings != makings {
+            return;
+        }
+        if state.known.len() >= SYNCED_MAX {
+            state.known.clear();
+        }
+        state.made.remove(dir);
+        state.known.insert(dir.to_path_buf());
+    }
+
+    fn forget(&self, made: &[&Path]) {
+        let mut state = self.lock();
+        state.makings += 1;
+        for dir in made {
+            state.known.remove(*dir);
+            state.made.insert(dir.to_path_buf());
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, SyncState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::fs::{self, File};
+    use std::io::{self, Write as _};
+    use std::path::{Path, PathBuf};
+
+    use tempfile::TempDir;
+
+    use super::{Published, SyncedDirs, Trouble, create_temp, publish};
+
+    thread_local! {
+        static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+        static FAILS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// A fake: notes what is synced, and fails once where the test says so.
+    fn dirs() -> SyncedDirs {
+        SyncedDirs {
+            sync: |path: &Path, _: &File| {
+                SYNCED.with_borrow_mut(|synced| synced.push(path.to_path_buf()));
+                if FAILS.take() {
+                    return Err(io::Error::other("the disk is gone"));
+                }
+                Ok(())
+            },
+            ..SyncedDirs::default()
+        }
+    }
+
+    fn put(root: &Path, key: &str, dirs: &SyncedDirs) -> Result<Published, Trouble> {
+        let (temp, mut file) = create_temp(root, 0, dirs)?;
+        file.write_all(b"data")?;
+        publish(root, &temp, &file, &root.join(key), dirs)
+    }
+
+    /// What was synced since the last call, below `base`.
+    fn synced(base: &Path) -> Vec<String> {
+        let below = |path: PathBuf| {
+            let below = path.strip_prefix(base).expect("below the test's folder");
+            below.to_str().expect("text").to_owned()
+        };
+        SYNCED.take().into_iter().map(below).collect()
+    }
+
+    #[test]
+    fn every_folder_that_was_made_gets_a_durable_entry() {
+        let base = TempDir::new().expect("a folder");
+        let (root, dirs) = (base.path().join("up/root"), dirs());
+        let written = |key: &str| {
+            let found = put(&root, key, &dirs).expect("it is moved into place");
+            assert_eq!(found, Published::Written);
+            synced(base.path())
+        };
+        // Folders above the root as well, up to the first one that was there.
+        let (a, ab) = ("up/root/a", "up/root/a/b");
+        assert_eq!(written("a/b/1"), [ab, a, "up/root", "up", ""]);
+        assert_eq!(written("a/b/2"), [ab]);
+        assert_eq!(written("a/c/1"), ["up/root/a/c", a]);
+        // Removed by whoever reads the objects, and made again.
+        fs::remove_dir_all(root.join("a")).expect("removed");
+        assert_eq!(written("a/b/3"), [ab, a, "up/root"]);
+        assert_eq!(written("a/b/4"), [ab]);
+        fs::remove_dir_all(base.path().join("up")).expect("removed");
+        assert_eq!(written("a/b/5"), [ab, a, "up/root", "up", ""]);
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_believed() {
+        for (key, place) in [("a/new", "a"), ("a/old", "a/old")] {
+            let root = TempDir::new().expect("a folder");
+            fs::create_dir(root.path().join("a")).expect("made");
+            fs::write(root.path().join("a/old"), "data").expect("written");
+            let dirs = dirs();
+            FAILS.set(true);
+            let place = root.path().join(place);
+            let want = format!(
+                "a sync of {} failed; restart hydrant after looking at the disk",
+                place.display()
+            );
+            // The syncs after the first would pass.
+            for key in [key, "a/old", "b/other"] {
+                let trouble = put(root.path(), key, &dirs).expect_err("not durable");
+                assert!(
+                    matches!(&trouble, Trouble::Broken(text) if *text == want),
+                    "{trouble:?}"
+                );
+                assert!(!FAILS.get());
+            }
+            assert!(!root.path().join("b").exists());
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! (invariant I6); an object that is there already is compared byte by byte.
 //!
 //! Input and output block, so they run on a pool that is handed in. A failing disk is tried again
-//! without an end. Metadata and content encoding are not kept: the file is the content.
+//! without an end, but for a failed sync of a folder, which ends this sink's work. Metadata and content encoding are not kept: the file is the content.
 
 mod file;
 
@@ -79,7 +79,7 @@ impl Directory {
         let (inner, serial) = (self.0.clone(), self.next_serial());
         let done = offload::run(self.0.io.clone(), move || {
             let removed = file::remove_leftovers(&inner.root)?;
-            let (temp, file) = file::create_temp(&inner.root, serial)?;
+            let (temp, file) = file::create_temp(&inner.root, serial, &inner.synced)?;
             file.sync_all()?;
             file::remove(&temp)?;
             Ok::<u64, io::Error>(removed)
@@ -211,7 +211,7 @@ impl FileUpload {
                     for orphan in orphans {
                         file::remove(&orphan)?;
                     }
-                    Ok(file::create_temp(&worker.root, serial)?)
+                    Ok(file::create_temp(&worker.root, serial, &worker.synced)?)
                 })
                 .await?;
             self.temp = Some(Temp {
@@ -242,8 +242,12 @@ impl FileUpload {
     }
 
     async fn publish(mut self) -> Result<Completed, SinkError> {
-        self.flush().await?;
         let inner = self.sink.0.clone();
+        // Before the disk is asked for more: its syncs are not believed any more.
+        if let Err(Trouble::Broken(text)) = inner.synced.check() {
+            return Err(SinkError::Broken(text));
+        }
+        self.flush().await?;
         let (worker, target) = (inner.clone(), self.target.clone());
         let temp = self.temp().await?;
         let (path, file) = (temp.path.clone(), temp.file.clone());

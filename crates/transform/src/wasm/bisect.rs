@@ -111,7 +111,10 @@ impl<'a> Bisect<'a> {
                 answer => return answer,
             }
         }
-        call()
+        match call() {
+            Err(Problem::Host(reason)) => give_up(&reason),
+            answer => answer,
+        }
     }
 
     fn limit(&self, part: &Range<usize>) -> Duration {
@@ -174,9 +177,15 @@ impl<'a> Bisect<'a> {
             Problem::Refused(reason) => {
                 format!("the transform refused its configuration: {reason}")
             }
-            Problem::Host(reason) => format!("the transform could not be run: {reason}"),
+            Problem::Host(reason) => give_up(reason),
         }
     }
+}
+
+/// Ends the job: what this machine lacks is no verdict on a record, and outcomes have no error.
+/// Nothing is lost by it, as the pipeline does the batch again later.
+fn give_up(reason: &str) -> ! {
+    panic!("a transform cannot be run on this machine now, and the batch waits: {reason}")
 }
 
 fn code(problem: &Problem) -> &'static str {
@@ -186,7 +195,7 @@ fn code(problem: &Problem) -> &'static str {
         Problem::MemoryLimit => "Transform.MemoryLimit",
         Problem::OutputLimit => "Transform.OutputLimit",
         Problem::InvalidOutput(_) | Problem::Refused(_) => "Transform.InvalidOutput",
-        Problem::Host(_) => "Transform.HostFailed",
+        Problem::Host(reason) => give_up(reason),
     }
 }
 
@@ -199,4 +208,30 @@ fn place(part: &Range<usize>) -> Call {
 
 fn index(i: usize) -> u32 {
     u32::try_from(i).expect("a block has fewer than 2^32 records, as its offsets take 4 bytes each")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hydrant_core::outcomes::Overruns;
+    use hydrant_core::stage::Transform;
+    use hydrant_core::{Position, RecordsBuilder};
+
+    use super::super::engine::cramped;
+    use super::super::limits::Limits;
+    use super::super::transform::WasmTransform;
+
+    #[test]
+    #[should_panic(expected = "a transform cannot be run on this machine now")]
+    fn a_machine_without_memory_makes_no_verdict() {
+        let module = include_bytes!("../../tests/it/hostile.wasm");
+        let log = Arc::new(|_, _: &str| ());
+        let transform = WasmTransform::load(&cramped(), module, "{}", "", Limits::default(), log)
+            .expect("it starts in 4 MiB");
+        let mut batch = RecordsBuilder::default();
+        batch.push(Position::from_u64(1), 1, b"", b"same");
+        batch.push(Position::from_u64(2), 1, b"", b"alloc");
+        transform.apply(&batch.build(), Overruns::Decide);
+    }
 }

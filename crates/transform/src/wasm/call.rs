@@ -70,6 +70,7 @@ impl WasmTransform {
         let outcomes = instance
             .call_transform(&mut store, info, &input.incoming(batch))
             .map_err(|e| problem(&e, store.data()))?;
+        check_host(store.data())?;
         if outcomes.len() != count {
             let answered = outcomes.len();
             return Err(Problem::InvalidOutput(format!(
@@ -93,13 +94,13 @@ impl WasmTransform {
                 Problem::Host(format!("{e:#}"))
             }
         })?;
-        match instance.call_configure(&mut *store, &self.config) {
-            Ok(Ok(())) => Ok(instance),
-            Ok(Err(text)) => Err(Problem::Refused(
-                truncated(&text, MESSAGE_MAX_BYTES).to_owned(),
-            )),
-            Err(e) => Err(problem(&e, store.data())),
-        }
+        let configured = instance
+            .call_configure(&mut *store, &self.config)
+            .map_err(|e| problem(&e, store.data()))?;
+        check_host(store.data())?;
+        configured
+            .map(|()| instance)
+            .map_err(|text| Problem::Refused(truncated(&text, MESSAGE_MAX_BYTES).to_owned()))
     }
 
     /// A store with its limits set, in the order that wasmtime wants.
@@ -194,12 +195,25 @@ fn weight(outcome: &Outcome) -> usize {
         }
 }
 
-fn problem(error: &wasmtime::Error, state: &State) -> Problem {
+/// Whether the machine had what the guest was allowed to take. If not, nothing that the guest did
+/// counts, not even an answer: it may be another one than with the memory.
+fn check_host(state: &State) -> Result<(), Problem> {
     if state.exhausted {
-        return Problem::Host("the machine has no memory left".to_owned());
+        return Err(Problem::Host("the machine has no memory left".to_owned()));
     }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => Problem::TimedOut,
+    Ok(())
+}
+
+fn problem(error: &wasmtime::Error, state: &State) -> Problem {
+    let trap = error.downcast_ref::<Trap>();
+    // Before all else: an overrun is recorded, whatever led to it.
+    if trap == Some(&Trap::Interrupt) {
+        return Problem::TimedOut;
+    }
+    if let Err(shortage) = check_host(state) {
+        return shortage;
+    }
+    match trap {
         _ if state.refused => Problem::MemoryLimit,
         Some(trap) => Problem::Trapped(match &state.last_error {
             Some(line) => format!("{trap}: {}", truncated(line, MESSAGE_MAX_BYTES)),
@@ -220,9 +234,82 @@ fn problem(error: &wasmtime::Error, state: &State) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Outcome, ticks};
+    use wasmtime::{Instance, Module, Store};
+
+    use super::super::engine::{WasmEngine, cramped};
+    use super::super::limits::{Limits, State};
+    use super::{Outcome, Problem, check_host, problem, ticks};
+
+    /// A core module with a memory of one page that asks for `pages` more (a LEB128 number of 3
+    /// bytes) and goes on, be it without end or to its own.
+    fn growing(pages: [u8; 3], endless: bool) -> Vec<u8> {
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        module.extend([1, 4, 1, 0x60, 0, 0]); // types: one, a function of nothing
+        module.extend([3, 2, 1, 0]); // functions: one, of that type
+        module.extend([5, 3, 1, 0, 1]); // memories: one, of a page or more
+        module.extend([7, 5, 1, 1, b'f', 0, 0]); // exports: the function, as `f`
+        module.extend([10, 16, 1, 14, 0]); // code: one body, no locals
+        module.push(0x41); // i32.const
+        module.extend(pages);
+        module.extend([0x40, 0, 0x1a]); // memory.grow, drop
+        let step = if endless { [0x0c, 0] } else { [1, 1] }; // br 0, or twice nop
+        module.extend([0x03, 0x40]); // loop
+        module.extend(step);
+        module.extend([0x0b, 0x0b]); // end, end
+        module
+    }
+
+    /// What came of a run, and the state after it.
+    fn run(engine: &WasmEngine, module: &[u8]) -> (Option<Problem>, State) {
+        let module = Module::from_binary(engine.raw(), module).expect("a valid module");
+        let state = State::new(&Limits::default(), Arc::new(|_, _| ()));
+        let mut store = Store::new(engine.raw(), state);
+        store.limiter(|state| state);
+        store.set_epoch_deadline(ticks(Duration::from_millis(50)));
+        let instance = Instance::new(&mut store, &module, &[]).expect("a page is left");
+        let called = instance
+            .get_typed_func::<(), ()>(&mut store, "f")
+            .and_then(|f| f.call(&mut store, ()));
+        let problem = called.err().map(|e| problem(&e, store.data()));
+        (problem, store.into_data())
+    }
+
+    /// 960 pages, within the limit; 65,535, together with the first all that 32 bits address, and
+    /// 65,536, more than that.
+    const ALLOWED: [u8; 3] = [0xc0, 0x87, 0];
+    const ALL: [u8; 3] = [0xff, 0xff, 3];
+    const TOO_MANY: [u8; 3] = [0x80, 0x80, 4];
+
+    #[test]
+    fn a_call_that_wants_memory_and_then_never_ends_is_an_overrun() {
+        let engine = WasmEngine::new().expect("an engine");
+        let cramped = cramped();
+        for (engine, pages, exhausted) in [
+            (&engine, ALLOWED, false),
+            (&engine, ALL, false),
+            (&engine, TOO_MANY, false),
+            (&cramped, ALLOWED, true),
+        ] {
+            let (problem, state) = run(engine, &growing(pages, true));
+            assert_eq!(problem, Some(Problem::TimedOut), "{pages:?}");
+            assert_eq!(state.exhausted, exhausted, "{pages:?}");
+        }
+    }
+
+    #[test]
+    fn no_answer_counts_where_the_machine_had_no_memory() {
+        let (problem, state) = run(&cramped(), &growing(ALLOWED, false));
+        assert_eq!(problem, None);
+        assert!(matches!(check_host(&state), Err(Problem::Host(_))));
+        let engine = WasmEngine::new().expect("an engine");
+        for pages in [ALLOWED, ALL, TOO_MANY] {
+            let (problem, state) = run(&engine, &growing(pages, false));
+            assert_eq!((problem, check_host(&state)), (None, Ok(())), "{pages:?}");
+        }
+    }
 
     #[test]
     fn a_limit_is_never_less_than_asked_for() {

@@ -29,7 +29,11 @@ impl WasmEngine {
     /// # Errors
     /// Where this machine's processor is not supported, or no thread can be started.
     pub fn new() -> Result<Self, Error> {
-        let engine = Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
+        Self::start(&config())
+    }
+
+    fn start(config: &Config) -> Result<Self, Error> {
+        let engine = Engine::new(config).map_err(|e| Error::Engine(format!("{e:#}")))?;
         let (stop, stopped) = mpsc::sync_channel(0);
         let ticking = engine.clone();
         let thread = std::thread::Builder::new()
@@ -70,6 +74,19 @@ fn config() -> Config {
         .wasm_backtrace_max_frames(None)
         .wasm_features(WasmFeatures::THREADS, false)
         .wasm_features(WasmFeatures::RELAXED_SIMD, false)
-        .wasm_features(WasmFeatures::MEMORY64, false);
+        .wasm_features(WasmFeatures::MEMORY64, false)
+        // Only with these does a growth fail that was never asked for, as the machine's would.
+        .wasm_features(WasmFeatures::CUSTOM_PAGE_SIZES, false);
     config
+}
+
+/// An engine of a machine that has 4 MiB for a memory, for tests.
+#[cfg(test)]
+pub(super) fn cramped() -> WasmEngine {
+    let mut config = config();
+    config
+        .memory_reservation(4 << 20)
+        .memory_reservation_for_growth(0)
+        .memory_may_move(false);
+    WasmEngine::start(&config).expect("an engine")
 }

@@ -15,6 +15,8 @@ const OUTPUT_FACTOR: usize = 16;
 const OUTPUT_MAX_BYTES: usize = 1 << 30;
 /// Bytes of log lines that a call may write.
 const LOG_MAX_BYTES: usize = 64 << 10;
+/// How the message of a Rust panic begins, as the SDK logs it.
+const PANIC: &str = "panicked at ";
 /// Bytes that are kept of a message for the error output.
 pub(super) const MESSAGE_MAX_BYTES: usize = 1 << 10;
 /// Entries of all tables of a call; the largest language runtimes have some ten thousand functions.
@@ -63,11 +65,11 @@ pub enum GuestLevel {
     Info,
     /// Something is odd.
     Warn,
-    /// Something failed; a panic comes as this.
+    /// Something failed.
     Error,
 }
 
-/// Takes what a guest logs; called on the thread of the call. Limiting the rate is its matter.
+/// Takes what a guest logs, but for its panics, which may hold bytes of a record; called on the thread of the call. Limiting the rate is its matter.
 pub type GuestLog = Arc<dyn Fn(GuestLevel, &str) + Send + Sync>;
 
 /// The state of one call.
@@ -153,7 +155,8 @@ impl ResourceLimiter for State {
     }
 }
 
-/// Takes a line of the guest's log: as much of it as the call may still write.
+/// Takes a line of the guest's log: as much of it as the call may still write. The message of a
+/// panic is kept for the error output only.
 pub(super) fn write_log(
     mut store: StoreContextMut<'_, State>,
     level: Level,
@@ -176,7 +179,10 @@ pub(super) fn write_log(
         Level::Warn => GuestLevel::Warn,
         Level::Error => GuestLevel::Error,
     };
-    (state.log)(level, &line);
+    let is_panic = level == GuestLevel::Error && line.starts_with(PANIC);
+    if !is_panic {
+        (state.log)(level, &line);
+    }
     if level == GuestLevel::Error {
         state.last_error = Some(line);
     }

@@ -84,6 +84,9 @@ impl WasmTransform {
     }
 }
 
+/// # Panics
+/// `apply` does where this machine cannot run the guest, for want of memory say, after some tries:
+/// that is no verdict on records. The caller does the batch again later.
 impl Transform for WasmTransform {
     fn digest(&self) -> Digest {
         self.digest

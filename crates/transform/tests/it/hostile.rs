@@ -213,6 +213,17 @@ fn log_lines_are_passed_on_up_to_their_limit() {
 }
 
 #[test]
+fn the_message_of_a_panic_goes_to_the_error_output_and_not_to_the_log() {
+    let (sink, lines) = log();
+    let transform =
+        WasmTransform::load(&ENGINE, HOSTILE, "{}", "", Limits::default(), sink).unwrap();
+    let outcomes = apply(&transform, &["trap"]);
+    let message = &outcomes.failures[0].message;
+    assert!(message.contains("a record asked for a trap"), "{message}");
+    assert_eq!(*lines.lock().unwrap(), []);
+}
+
+#[test]
 fn bytes_that_are_no_text_come_back_as_they_were() {
     let records: Vec<Vec<u8>> = vec![vec![0, 255, 128], Vec::new(), vec![b'\n'; 3]];
     let mut builder = RecordsBuilder::default();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hydrant_log::stream::registry::MAX_SHARDS;
-use hydrant_log::stream::{Stream, StreamOptions};
+use hydrant_log::stream::{Stream, StreamError, StreamOptions};
 use serde_json::{Value, json};
 
 use super::naming::check_name;
@@ -71,22 +71,14 @@ impl Kinesis {
         if let Some(kib) = record_kib {
             options.max_record_bytes = usize::try_from(kib).unwrap_or(usize::MAX) << 10;
         }
-        let name = name.unwrap_or_default();
-        self.streams
-            .create(name, options)
-            .await
-            .map_err(|error| fault(&error))?;
-        Ok(Reply::empty())
+        let (streams, name) = (self.streams.clone(), name.unwrap_or_default().to_owned());
+        to_its_end(async move { streams.create(&name, options).await.map(drop) }).await
     }
 
     pub(super) async fn delete_stream(&self, members: &Members<'_>) -> Result<Reply, Fault> {
         let (name, arn) = (members.string("StreamName")?, members.string("StreamARN")?);
-        let name = self.name_of(name, arn)?;
-        self.streams
-            .delete(name)
-            .await
-            .map_err(|error| fault(&error))?;
-        Ok(Reply::empty())
+        let (streams, name) = (self.streams.clone(), self.name_of(name, arn)?.to_owned());
+        to_its_end(async move { streams.delete(&name).await }).await
     }
 
     pub(super) fn describe_stream(&self, members: &Members<'_>) -> Result<Reply, Fault> {
@@ -198,6 +190,20 @@ impl Kinesis {
         description["EncryptionType"] = "NONE".into();
         description
     }
+}
+
+/// Runs a change on a task of its own: a client that goes away does not leave it half done.
+async fn to_its_end(
+    change: impl Future<Output = Result<(), StreamError>> + Send + 'static,
+) -> Result<Reply, Fault> {
+    match tokio::spawn(change).await {
+        Ok(changed) => changed.map_err(|error| fault(&error))?,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a call panicked");
+            return Err(Fault::internal());
+        }
+    }
+    Ok(Reply::empty())
 }
 
 fn mode(stream: &Stream) -> &'static str {

@@ -1,6 +1,7 @@
 //! The streams of this machine: made, found, deleted, and found again after a restart.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -167,7 +168,8 @@ impl Streams {
         Ok(stream)
     }
 
-    /// Deletes a stream with all its records; what still holds it gets `NotFound` from now on.
+    /// Deletes a stream with all its records; what still holds it gets `NotFound` from the start,
+    /// also where this is dropped midway. Where its entry cannot be written the stream comes back.
     ///
     /// # Errors
     /// `NotFound`; what the catalogue or the disk says.
@@ -178,11 +180,25 @@ impl Streams {
         };
         let stream = self.get(name).ok_or_else(missing)?;
         let entry = stream.entry(Life::Deleting);
-        self.catalogue
-            .put_entry(STREAMS, name, entry.to_bytes())
-            .await?;
+        // First in memory: the entry may count from the moment it is handed over, and what is
+        // acknowledged after that would be lost.
         stream.deleted.store(true, Ordering::Release);
         self.map().remove(name);
+        let noted = self.catalogue.put_entry(STREAMS, name, entry.to_bytes());
+        if let Err(error) = noted.await {
+            // Whatever was written of it: only an entry written behind it makes the stream safe.
+            let active = stream.entry(Life::Active).to_bytes();
+            if self
+                .catalogue
+                .put_entry(STREAMS, name, active)
+                .await
+                .is_ok()
+            {
+                stream.deleted.store(false, Ordering::Release);
+                self.map().insert(name.to_owned(), stream);
+            }
+            return Err(error.into());
+        }
         self.remove_files(name, entry).await
     }
 
@@ -338,14 +354,15 @@ impl Streams {
     }
 
     /// Removes the files of a stream that is being deleted, and its readers. The directory stays.
+    /// What is gone already was removed by an attempt that was cut short.
     async fn remove_files(&self, name: &str, mut entry: StreamEntry) -> Result<(), StreamError> {
         let (disk, dir) = (self.env.disk.clone(), self.dir.join(&entry.dir));
-        let remove = move || -> Result<(), (PathBuf, std::io::Error)> {
+        let remove = move || -> Result<(), (PathBuf, io::Error)> {
             for file in disk.list(&dir).map_err(|error| (dir.clone(), error))? {
                 let path = dir.join(file);
-                disk.remove(&path).map_err(|error| (path, error))?;
+                unless_gone(disk.remove(&path)).map_err(|error| (path, error))?;
             }
-            disk.sync_dir(&dir).map_err(|error| (dir, error))
+            unless_gone(disk.sync_dir(&dir)).map_err(|error| (dir, error))
         };
         offload::run(self.env.io.clone(), remove)
             .await?
@@ -549,6 +566,14 @@ fn check_options(name: &str, options: &StreamOptions) -> Result<(), StreamError>
         )));
     }
     Ok(())
+}
+
+/// Removing what is not there is done.
+fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn reader_key(dir: &str, reader: &str) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hydrant_core::Position;
 use hydrant_log::stream::{Parts, PutEntry, ShardId, Start, Stream, StreamError, StreamOptions};
 
-use crate::support::{Machine, START_MS, put, put_at, shards};
+use crate::support::{Machine, START_MS, Spoilt, put, put_at, shards};
 
 const LOW: u128 = 0;
 const HIGH: u128 = u128::MAX;
@@ -213,6 +213,48 @@ async fn a_stream_made_again_is_another_one() {
         1,
         "the deletion is remembered"
     );
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_cut_short_leaves_no_stream_that_takes_puts() {
+    let machine = Machine::new();
+    let streams = machine.open().await;
+    let stream = streams.create("clicks", shards(1)).await.unwrap();
+    *machine.catalogue.spoilt.lock().unwrap() = Some(Spoilt::Unanswered);
+    let cut = tokio::select! {
+        biased;
+        _ = streams.delete("clicks") => false,
+        () = tokio::task::yield_now() => true,
+    };
+    assert!(cut && streams.get("clicks").is_none());
+    let entry = PutEntry {
+        data: b"x",
+        partition_key: "k",
+        explicit_hash_key: None,
+    };
+    assert!(matches!(
+        stream.put(&[entry]).await,
+        Err(StreamError::NotFound { .. })
+    ));
+    drop((streams, stream));
+    assert!(machine.open().await.list().is_empty());
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_leaves_the_stream() {
+    let machine = Machine::new();
+    let streams = machine.open().await;
+    let stream = streams.create("clicks", shards(1)).await.unwrap();
+    *machine.catalogue.spoilt.lock().unwrap() = Some(Spoilt::Refused);
+    assert!(matches!(
+        streams.delete("clicks").await,
+        Err(StreamError::Log(hydrant_log::Error::LowSpace))
+    ));
+    put(&stream, "k", b"kept").await;
+    let kept = streams.get("clicks").unwrap();
+    assert_eq!(read(&kept, 0, Position::START).len(), 1);
+    streams.delete("clicks").await.unwrap();
+    assert!(stream.is_deleted());
 }
 
 #[tokio::test]

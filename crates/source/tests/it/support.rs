@@ -66,12 +66,24 @@ impl Rng for Counter {
     }
 }
 
+/// How a write of the catalogue goes wrong.
+pub(crate) enum Spoilt {
+    /// It is written, but never answered.
+    Unanswered,
+    /// It is refused.
+    Refused,
+}
+
 #[derive(Default)]
-pub(crate) struct MemoryCatalogue(Mutex<BTreeMap<(String, String), Bytes>>);
+pub(crate) struct MemoryCatalogue {
+    entries: Mutex<BTreeMap<(String, String), Bytes>>,
+    /// What the next write comes to, once.
+    pub(crate) spoilt: Mutex<Option<Spoilt>>,
+}
 
 impl Catalogue for MemoryCatalogue {
     fn entries(&self, kind: &str) -> Vec<(String, Bytes)> {
-        let entries = self.0.lock().unwrap();
+        let entries = self.entries.lock().unwrap();
         let of_kind = entries.iter().filter(|((its, _), _)| its == kind);
         of_kind
             .map(|((_, key), value)| (key.clone(), value.clone()))
@@ -84,15 +96,22 @@ impl Catalogue for MemoryCatalogue {
         key: &'a str,
         value: Bytes,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        self.0
+        let spoilt = self.spoilt.lock().unwrap().take();
+        if matches!(spoilt, Some(Spoilt::Refused)) {
+            return Box::pin(std::future::ready(Err(Error::LowSpace)));
+        }
+        self.entries
             .lock()
             .unwrap()
             .insert((kind.to_owned(), key.to_owned()), value);
+        if spoilt.is_some() {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(std::future::ready(Ok(())))
     }
 
     fn remove_entry<'a>(&'a self, kind: &'a str, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        self.0
+        self.entries
             .lock()
             .unwrap()
             .remove(&(kind.to_owned(), key.to_owned()));
@@ -104,7 +123,7 @@ impl Catalogue for MemoryCatalogue {
 pub(crate) struct Machine {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) clock: Arc<StillClock>,
-    catalogue: Arc<MemoryCatalogue>,
+    pub(crate) catalogue: Arc<MemoryCatalogue>,
     rng: Arc<Counter>,
 }
 

@@ -28,14 +28,14 @@ impl Inner {
             let oldest = {
                 let mut view = lock(&self.view);
                 let spent = view.oldest_is_spent(below_lsn, before_ms);
-                spent.then(|| view.segments.pop_front()).flatten()
+                spent.then(|| view.pop_oldest()).flatten()
             };
             let Some(oldest) = oldest else { break };
             let bytes = oldest.allocated_bytes;
             match self.retire(&oldest) {
                 Ok(()) => freed_bytes += bytes,
                 Err(error) => {
-                    lock(&self.view).segments.push_front(oldest);
+                    lock(&self.view).push_oldest(oldest);
                     if matches!(error, Error::Failed) {
                         self.fail();
                     }

@@ -67,7 +67,7 @@ pub(crate) struct View {
     pub(crate) segments: VecDeque<Segment>,
     /// One past the last synced record.
     pub(crate) end_lsn: u64,
-    /// One past the last record of each lane.
+    /// One past the last record of each lane that has one here.
     pub(crate) lane_ends: BTreeMap<u32, u64>,
     pub(crate) cache: Cache,
 }
@@ -124,6 +124,24 @@ impl View {
             let at = frames.partition_point(|frame| frame.arrival_ms < arrival_ms);
             frames.get(at).map(|frame| frame.first_lsn)
         })
+    }
+
+    /// Takes the oldest segment out. A lane of which nothing is left has no end any more.
+    pub(crate) fn pop_oldest(&mut self) -> Option<Segment> {
+        let oldest = self.segments.pop_front();
+        let oldest_lsn = self.oldest_lsn();
+        self.lane_ends.retain(|_, end_lsn| *end_lsn > oldest_lsn);
+        oldest
+    }
+
+    /// Puts back what [`View::pop_oldest`] took out.
+    pub(crate) fn push_oldest(&mut self, oldest: Segment) {
+        for (lane, frames) in &oldest.lanes {
+            if let Some(last) = frames.last() {
+                self.lane_ends.entry(*lane).or_insert(last.end_lsn());
+            }
+        }
+        self.segments.push_front(oldest);
     }
 
     /// Whether the oldest segment is sealed, and wholly below `below_lsn` and `before_ms`.

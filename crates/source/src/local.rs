@@ -179,7 +179,8 @@ impl EmbeddedSource {
             let last = stored.last().and_then(Records::last_position);
             let next = match last {
                 Some(last) => stream.index_of(shard, last)?.saturating_add(1),
-                None => from,
+                // Where what there was has been freed, what comes next is kept.
+                None => from.max(stream.oldest_lsn()),
             };
             let mut blocks: Vec<Records> = stored
                 .iter()

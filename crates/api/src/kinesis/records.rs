@@ -39,12 +39,13 @@ impl Kinesis {
             .index_of(shard, token.after)
             .map_err(|error| fault(&error))?;
         let from = index.saturating_add(1);
+        let after = onward(&stream, shard, token.after, from)?;
         if !stream.has(shard, from) {
-            let next = self.iterator(&stream, shard.0, token.after);
+            let next = self.iterator(&stream, shard.0, after);
             return Ok(Reply::new(rendered(&[], 0, &next)));
         }
         let mut permit = self.hold(HELD_BYTES).await?;
-        let (reader, after) = (stream.clone(), token.after);
+        let reader = stream.clone();
         let read = move || -> Result<(Vec<Records>, Position, u64), StreamError> {
             let blocks = taken(&reader.read_blocking(shard, from, READ_BYTES)?, limit);
             let last = blocks
@@ -58,10 +59,11 @@ impl Kinesis {
             .await
             .map_err(|lost| fault(&lost.into()))?;
         let (blocks, last, next) = read.map_err(|error| fault(&error))?;
-        let examined_ms = blocks
-            .last()
-            .map_or(0, |block| block.arrival_ms(block.len() - 1));
-        let behind_ms = stream.behind_ms(shard, next, examined_ms, self.now_ms());
+        // Nothing: what was there has been freed meanwhile.
+        let behind_ms = blocks.last().map_or(0, |block| {
+            let examined_ms = block.arrival_ms(block.len() - 1);
+            stream.behind_ms(shard, next, examined_ms, self.now_ms())
+        });
         let iterator = self.iterator(&stream, shard.0, last);
         let bytes = blocks.iter().map(Records::held_bytes).sum();
         let body = off_thread(bytes, move || rendered(&blocks, behind_ms, &iterator)).await?;
@@ -95,6 +97,15 @@ impl Kinesis {
         }
         Ok((stream, token))
     }
+}
+
+/// Where an iterator that finds nothing stays: where it is, or at the oldest record that is kept.
+fn onward(stream: &Stream, shard: ShardId, after: Position, from: u64) -> Result<Position, Fault> {
+    let oldest = stream.oldest_lsn();
+    if from >= oldest {
+        return Ok(after);
+    }
+    stream.before(shard, oldest).map_err(|error| fault(&error))
 }
 
 /// The first records of what was read, up to the limits, at least one.

@@ -234,6 +234,51 @@ fn release_frees_whole_sealed_segments_by_lsn_and_time() {
 }
 
 #[test]
+fn a_lane_whose_records_are_all_released_has_no_end() {
+    let bench = Bench::new();
+    let options = small(None);
+    let log = bench.open_inline(&options).unwrap();
+    let idle = put(&log, 1, b"idle");
+    for i in 0..60_u8 {
+        put(&log, 0, &[i; 100]);
+    }
+    assert_eq!(log.lane_end(1), idle + 1);
+    finish(log.release(40, u64::MAX)).unwrap();
+    assert!(log.oldest_lsn() > idle && log.read(1, 1, 1 << 20).unwrap().is_empty());
+    assert_eq!((log.lane_end(0), log.lane_end(1)), (62, 0));
+    assert!(poll_once(Box::pin(log.wait(1, idle)).as_mut()).is_pending());
+    drop(log);
+    let log = bench.open_inline(&options).unwrap();
+    assert_eq!(
+        (log.lane_end(0), log.lane_end(1)),
+        (62, 0),
+        "as found again"
+    );
+    assert_eq!(put(&log, 1, b"again") + 1, log.lane_end(1));
+}
+
+#[test]
+fn a_segment_that_cannot_be_released_stays_readable() {
+    let bench = Bench::new();
+    let options = LogOptions {
+        max_spare_segments: 0,
+        ..small(None)
+    };
+    let log = bench.open_inline(&options).unwrap();
+    let idle = put(&log, 1, b"idle");
+    for i in 0..60_u8 {
+        put(&log, 0, &[i; 100]);
+    }
+    let oldest = dir().join("00000000000000000001.seg");
+    hydrant_core::disk::Disk::remove(&bench.disk, &oldest).unwrap();
+    assert!(matches!(
+        finish(log.release(40, u64::MAX)),
+        Err(Error::Io { .. })
+    ));
+    assert_eq!((log.oldest_lsn(), log.lane_end(1)), (1, idle + 1));
+}
+
+#[test]
 fn a_released_segment_under_a_reader_is_looked_up_anew() {
     let bench = Bench::new();
     let options = LogOptions {

@@ -132,3 +132,26 @@ async fn a_reader_that_was_away_is_told_what_it_missed() {
     assert!(!found.blocks.is_empty());
     assert!(found.blocks[0].records.position(0) >= oldest.with_sub(0));
 }
+
+#[tokio::test]
+async fn a_shard_of_which_all_was_freed_is_waited_on() {
+    let machine = Machine::new();
+    let (streams, stream) = filled(&machine).await;
+    machine.clock.forward(DAY * 2);
+    assert!(retain(&stream, &machine).await > 0);
+    let idle = ShardId(1);
+    assert!(!stream.has(idle, 1) && stream.has(ShardId(0), 1));
+    assert_eq!(stream.behind_ms(idle, 1, 0, 1_700_000_000_000), 0);
+    streams.add_reader("clicks", "lake").await.unwrap();
+    let (start, keep) = (StartAt::TrimHorizon, Aggregates::KeepAll);
+    let source = EmbeddedSource::new(stream.clone(), "lake", start, keep, machine.clock.clone());
+    let account = Budget::new(1 << 30).account("test");
+    let after = source.start(&idle.lane()).await.unwrap();
+    let lane = idle.lane();
+    let hour = Duration::from_hours(1);
+    let (found, _) = tokio::join!(
+        source.read(&lane, after, 1 << 20, hour, &account),
+        put_at(&stream, u128::MAX, b"again"),
+    );
+    assert_eq!(found.unwrap().blocks[0].records.data(0), b"again");
+}

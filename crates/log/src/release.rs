@@ -71,8 +71,11 @@ impl Inner {
         spares.sort_by_key(|spare| std::cmp::Reverse(spare.bytes));
         let kept = max.min(spares.len());
         for spare in spares.drain(kept..) {
-            disk.remove(&spare.path)
-                .map_err(|e| failed("removing", &spare.path, e))?;
+            // The segment is released all the same; the file is a spare again at the next start.
+            if let Err(error) = disk.remove(&spare.path) {
+                let (error, file) = (&error as &dyn std::error::Error, spare.path.display());
+                tracing::warn!(error, %file, "a spare file was not removed");
+            }
         }
         Ok(())
     }

@@ -279,6 +279,38 @@ fn a_segment_that_cannot_be_released_stays_readable() {
 }
 
 #[test]
+fn a_spare_that_cannot_be_removed_is_forgotten() {
+    let bench = Bench::new();
+    let options = LogOptions {
+        max_segment_bytes: 1024,
+        max_spare_segments: 1,
+        ..small(None)
+    };
+    let log = bench.open_inline(&options).unwrap();
+    for i in 0..40_u8 {
+        put(&log, 0, &[i; 100]);
+    }
+    finish(log.release(8, u64::MAX)).unwrap();
+    let names = hydrant_core::disk::Disk::list(&bench.disk, &dir()).unwrap();
+    let spare = names
+        .iter()
+        .find(|name| name.starts_with("spare-"))
+        .unwrap();
+    hydrant_core::disk::Disk::remove(&bench.disk, &dir().join(spare)).unwrap();
+    let before = log.oldest_lsn();
+    assert!(finish(log.release(30, u64::MAX)).unwrap() > 0);
+    let oldest = log.oldest_lsn();
+    assert!(oldest > before);
+    let kept: Vec<u64> = read_all(&log, 0, 0, 500)
+        .iter()
+        .map(|row| row.lsn)
+        .collect();
+    assert!(kept.into_iter().eq(oldest..41));
+    drop(log);
+    assert_eq!(bench.open_inline(&options).unwrap().oldest_lsn(), oldest);
+}
+
+#[test]
 fn a_released_segment_under_a_reader_is_looked_up_anew() {
     let bench = Bench::new();
     let options = LogOptions {

@@ -9,6 +9,7 @@ use hydrant_core::disk::{Disk, DiskFile};
 
 use crate::error::Error;
 use crate::frame::{self, FrameKind};
+use crate::recovery::NEWEST_MISSING;
 use crate::scan::{Scan, scan};
 use crate::segment::{self, SegmentHeader};
 use crate::site::failed;
@@ -123,6 +124,7 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Report, Error> {
         }
     })?;
     check_chain(&mut report);
+    check_newest(disk, dir, &mut report)?;
     let last = report
         .segments
         .last()
@@ -313,6 +315,27 @@ fn headers(
         }
     }
     Ok(headers)
+}
+
+/// A sealed segment is followed by another. One that a live log began since the directory was
+/// listed counts.
+fn check_newest(disk: &dyn Disk, dir: &Path, report: &mut Report) -> Result<(), Error> {
+    let Some(last) = report.segments.last().filter(|last| last.sealed) else {
+        return Ok(());
+    };
+    let names = disk.list(dir).map_err(|e| failed("listing", dir, e))?;
+    let mut numbers = names
+        .iter()
+        .filter_map(|name| segment::segment_number(name));
+    if numbers.all(|number| number <= last.number) {
+        report.faults.push(Fault {
+            file: dir.join(segment::segment_name(last.number + 1)),
+            offset: 0,
+            lsn: Some(last.end_lsn),
+            what: NEWEST_MISSING.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Each segment ends where the next begins.

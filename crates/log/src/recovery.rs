@@ -2,7 +2,8 @@
 //!
 //! Segments form a chain: each begins with the record after the last of the one before. A segment
 //! that a later one begins at or below is void (that one holds its records again). Only the last
-//! segment can end in doubt. Its records may live in the page cache alone, so they are written
+//! segment can end in doubt, and it has no footer: that is written once the next one has its name
+//! for good, so behind a footer a segment is missing. Its records may live in the page cache alone, so they are written
 //! again into a fresh, synced segment before anything is served; nothing is ever appended to a
 //! recovered one.
 
@@ -17,10 +18,14 @@ use crate::env::SyncPoint;
 use crate::error::Error;
 use crate::frame::{self, FOOTER_BYTES, FrameHeader};
 use crate::scan::{Found, Scan, scan};
-use crate::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::site::{Site, Spare, Started, failed};
 use crate::view::{FrameRef, Segment};
 use crate::writer::{self, Active};
+
+/// What is wrong where the last segment that is there was followed by another.
+pub(crate) const NEWEST_MISSING: &str =
+    "it is missing, or the later segment that took its place: the one before it is sealed";
 
 /// A log as it was found, ready to serve.
 pub(crate) struct Recovered {
@@ -76,6 +81,14 @@ pub(crate) fn recover(site: &Site, new_id: [u8; 16]) -> Result<Recovered, Error>
     let (segment, active, end_lsn, spares) = if let Some((file, bytes, found)) = last {
         if found.end_lsn <= durable_lsn {
             return Err(damaged(file, &found));
+        }
+        if found.sealed {
+            return Err(Error::Corrupt {
+                file: site.dir.join(segment_name(file.header.number + 1)),
+                offset: 0,
+                lsn: found.end_lsn,
+                what: NEWEST_MISSING,
+            });
         }
         let (segment, active, spares) = relog(site, file, &bytes, &found, spares)?;
         (segment, active, found.end_lsn, spares)

@@ -112,6 +112,27 @@ fn a_missing_segment_is_refused() {
 }
 
 #[test]
+fn a_missing_newest_segment_is_refused() {
+    let options = small(None);
+    let bench = Bench::new();
+    let log = bench.open_inline(&options).unwrap();
+    for i in 0..40_u8 {
+        put(&log, 0, &[i; 100]);
+    }
+    drop(log);
+    let newest = segments(&bench).pop().unwrap();
+    assert!(segments(&bench).len() > 2);
+    bench.disk.remove(&newest).unwrap();
+    let refused = bench.open_inline(&options).err().unwrap().to_string();
+    assert!(
+        refused.contains(newest.to_str().unwrap()) && refused.contains("missing"),
+        "{refused}"
+    );
+    let faults = verify(&bench.disk, &dir()).unwrap().faults;
+    assert!(faults.len() == 1 && faults[0].file == newest, "{faults:?}");
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_reported() {
     let options = LogOptions {
         first_segment_bytes: 4096,

@@ -103,6 +103,7 @@ impl Model {
     fn plan(&self, variant: &'static str) -> Arc<Plan> {
         Arc::new(Plan {
             version: Digest::of(variant.as_bytes()),
+            read_mode: 0,
             transforms: vec![Arc::new(self.transform(variant))],
             encode: Arc::new(SimEncode),
             sink: Arc::new(self.sink.clone()),

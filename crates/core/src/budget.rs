@@ -126,6 +126,8 @@ impl Pool {
     }
 
     fn serve(&mut self) {
+        // One that gave up must not stand in the way of those behind it.
+        self.waiters.retain(|waiter| !waiter.turn.is_closed());
         while let Some(first) = self.waiters.front() {
             if !self.fits(first.bytes) {
                 break;
@@ -280,6 +282,10 @@ impl Account {
     /// Completes when this account is asked to seal its open range early.
     pub async fn pressed(&self) {
         self.0.pressure.notified().await;
+        // It was heard: the next one may be asked.
+        if let Some(entry) = self.0.budget.pool().accounts.get_mut(&self.0.id) {
+            entry.asked = false;
+        }
     }
 
     /// Bytes that this account holds.
@@ -408,6 +414,20 @@ mod tests {
         }
         assert_eq!(budget.used(), 0);
         assert!(account.try_take(10).is_some());
+    }
+
+    #[test]
+    fn one_that_gave_up_does_not_stand_in_the_way() {
+        let budget = Budget::new(100);
+        let account = budget.account("lane");
+        let held = account.try_take(90).expect("free");
+        let mut large = Box::pin(account.take(50));
+        let mut small = pin!(account.take(10));
+        assert!(poll(large.as_mut()).is_pending() && poll(small.as_mut()).is_pending());
+        drop(large);
+        assert!(poll(small.as_mut()).is_ready());
+        assert_eq!(budget.waiting(), 0);
+        drop(held);
     }
 
     #[test]

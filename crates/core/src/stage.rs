@@ -95,6 +95,13 @@ pub trait Source: Send + Sync {
         account: &'a Account,
     ) -> BoxFuture<'a, Result<Read, SourceError>>;
 
+    /// The same source in another reading mode (how aggregates are taken apart, say), for a range
+    /// that began under it; `None` where this one reads so already, or there is only one way.
+    /// Modes are the source's own; a plan carries one, since it decides what the records are.
+    fn in_mode(&self, _mode: u8) -> Option<std::sync::Arc<dyn Source>> {
+        None
+    }
+
     /// Told after each durable commit: everything up to `position` is delivered. Lets a local log
     /// free what every reader has committed. Forgetting is safe.
     fn committed(&self, lane: &Lane, position: Position);

@@ -10,14 +10,12 @@ use hydrant_log::stream::{Stream, Streams};
 use hydrant_pipeline::plan::Versions as _;
 use hydrant_pipeline::stream::told_to_stop;
 use hydrant_pipeline::{DeliveryStream, Setting, Status};
-use hydrant_source::local::{Aggregates, EmbeddedSource, StartAt};
+use hydrant_source::local::{EmbeddedSource, StartAt};
 use tokio::sync::watch;
 
-use crate::config::types::{
-    Deaggregation, DeliveryStreamConfig, KinesisConfig, SourceConfig, Start,
-};
+use crate::config::types::{DeliveryStreamConfig, KinesisConfig, SourceConfig, Start};
 use crate::crash;
-use crate::stages::Parts;
+use crate::stages::{self, Parts};
 use crate::versions::StreamVersions;
 
 /// How often a missing stream is looked for, and a present one for whether it was deleted.
@@ -69,12 +67,7 @@ impl Delivery {
         budget: Budget,
         stop: watch::Receiver<bool>,
     ) {
-        let mut stopping = stop.clone();
-        tokio::select! {
-            biased;
-            () = told_to_stop(&mut stopping) => return,
-            () = self.versions.sink.prepare(&self.parts, self.name()) => {}
-        }
+        let (mut stopping, mut prepared) = (stop.clone(), false);
         while !*stop.borrow() {
             let ready = match streams.get(self.stream_name()) {
                 Some(stream) => self.register(&streams, stream).await,
@@ -84,6 +77,14 @@ impl Delivery {
                 self.parts.clock.sleep(LOOK_EVERY).await;
                 continue;
             };
+            // Registered first: while a destination is down, the stream keeps what it will want.
+            if !prepared {
+                tokio::select! {
+                    biased;
+                    () = told_to_stop(&mut stopping) => return,
+                    () = self.versions.sink.prepare(&self.parts, self.name()) => prepared = true,
+                }
+            }
             tracing::info!(
                 delivery_stream = self.name(),
                 stream = stream.name(),
@@ -129,11 +130,7 @@ impl Delivery {
             Start::Latest => StartAt::Latest,
             Start::At(ms) => StartAt::Timestamp(ms),
         };
-        let aggregates = match kinesis.deaggregation {
-            Deaggregation::None => Aggregates::Pass,
-            Deaggregation::KeepAll => Aggregates::KeepAll,
-            Deaggregation::Strict => Aggregates::StrictKcl,
-        };
+        let aggregates = stages::aggregates(&self.config);
         let parts = &self.parts;
         let source = EmbeddedSource::new(
             stream.clone(),

@@ -181,9 +181,21 @@ impl Service {
         let drained = async { while running.join_next().await.is_some() {} };
         tokio::select! {
             biased;
-            () = drained => tracing::info!("everything that was read is delivered"),
+            () = drained => self.say_drained(),
             () = self.clock.sleep(DRAIN) => {
                 tracing::warn!("ranges in flight are left to the next start");
+            }
+        }
+    }
+
+    /// A lane that was waiting for help when the stop came has left its records to the next start.
+    fn say_drained(&self) {
+        for (name, status) in self.statuses() {
+            match status.snapshot().last_error {
+                None => tracing::info!(delivery_stream = %name, "all that was read is delivered"),
+                Some(error) => {
+                    tracing::warn!(delivery_stream = %name, error, "undelivered records are left to the next start");
+                }
             }
         }
     }

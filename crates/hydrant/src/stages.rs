@@ -11,11 +11,13 @@ use hydrant_core::{Digest, backoff};
 use hydrant_pipeline::plan::{MicroBatch, Plan};
 use hydrant_sink::s3::{S3Credentials, S3Settings};
 use hydrant_sink::{Directory, FirehoseErrors, KeyRules, S3, Stdout};
+use hydrant_source::local::Aggregates;
 use hydrant_transform::{GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
 use serde_json::json;
 
 use crate::config::types::{
-    DeliveryStreamConfig, DestinationConfig, ObjectConfig, ProcessorConfig, S3Config, WasmConfig,
+    Deaggregation, DeliveryStreamConfig, DestinationConfig, ObjectConfig, ProcessorConfig,
+    S3Config, SourceConfig, WasmConfig,
 };
 use crate::guest_log;
 
@@ -84,6 +86,7 @@ pub(crate) async fn build(
     config: &DeliveryStreamConfig,
     settings: &serde_json::Value,
     modules: &[Arc<[u8]>],
+    micro_batch: MicroBatch,
 ) -> anyhow::Result<Built> {
     let mut transforms: Vec<Arc<dyn Transform>> = Vec::new();
     for (processor, module) in config.processors.iter().zip(modules) {
@@ -94,11 +97,11 @@ pub(crate) async fn build(
     let encode = hydrant_encode::build(objects.format.clone())?;
     let sink = sink(parts, config).await?;
     let object_sink = sink.as_object_sink();
-    let micro_batch = MicroBatch::default();
     let document = document(settings, micro_batch, &transforms, &*encode, &*object_sink);
     let document = serde_json::to_vec(&document)?;
     let plan = Plan {
         version: Digest::of(&document),
+        read_mode: aggregates(config).mode(),
         transforms,
         encode,
         sink: object_sink.clone(),
@@ -111,6 +114,28 @@ pub(crate) async fn build(
         plan,
         document,
         sink,
+    })
+}
+
+/// How the stream's aggregates are taken apart.
+pub(crate) fn aggregates(config: &DeliveryStreamConfig) -> Aggregates {
+    let SourceConfig::Kinesis(kinesis) = &config.source;
+    match kinesis.deaggregation {
+        Deaggregation::None => Aggregates::Pass,
+        Deaggregation::KeepAll => Aggregates::KeepAll,
+        Deaggregation::Strict => Aggregates::StrictKcl,
+    }
+}
+
+/// The borders of micro-batches that a kept version names.
+pub(crate) fn micro_batch(document: &serde_json::Value) -> Option<MicroBatch> {
+    let number = |name: &str| {
+        let number = document.get("micro_batch")?.get(name)?.as_u64()?;
+        usize::try_from(number).ok().filter(|number| *number > 0)
+    };
+    Some(MicroBatch {
+        records: number("records")?,
+        bytes: number("bytes")?,
     })
 }
 

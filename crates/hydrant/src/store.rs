@@ -38,6 +38,8 @@ impl DigestStore {
     pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         if self.get(digest).is_ok() {
+            // A crash may have come between its name and the directory's sync.
+            self.disk.sync_dir(&self.dir)?;
             return Ok(digest);
         }
         let temporary = self.dir.join(format!(".{digest}.new"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use hydrant_core::offload::run;
 use hydrant_core::{BoxFuture, Digest};
-use hydrant_pipeline::plan::{Plan, Versions};
+use hydrant_pipeline::plan::{MicroBatch, Plan, Versions};
 
 use crate::config::types::{DeliveryStreamConfig, Module, ProcessorConfig};
 use crate::stages::{self, Parts, Sink};
@@ -45,7 +45,14 @@ impl StreamVersions {
         let (config_of_kept, modules) =
             read.with_context(|| format!("delivery stream {wanted}"))?;
         let settings = config_of_kept.version_json(&module_digests(&config_of_kept));
-        let built = stages::build(&parts, &config_of_kept, &settings, &modules).await?;
+        let built = stages::build(
+            &parts,
+            &config_of_kept,
+            &settings,
+            &modules,
+            MicroBatch::default(),
+        )
+        .await?;
         let (store, document) = (kept.versions.clone(), built.document);
         let version = run(io, move || store.put(&document)).await??;
         debug_assert_eq!(
@@ -73,10 +80,12 @@ impl StreamVersions {
             let config = DeliveryStreamConfig::from_version_json(&settings, &config)
                 .map_err(anyhow::Error::msg)?;
             let (config, modules) = read_modules(&config, &modules)?;
-            anyhow::Ok((config, settings, modules))
+            let micro_batch = stages::micro_batch(&document);
+            let micro_batch = micro_batch.context("it names no micro-batches")?;
+            anyhow::Ok((config, settings, modules, micro_batch))
         });
-        let (config, settings, modules) = read.await??;
-        let built = stages::build(&self.parts, &config, &settings, &modules).await?;
+        let (config, settings, modules, micro_batch) = read.await??;
+        let built = stages::build(&self.parts, &config, &settings, &modules, micro_batch).await?;
         if built.plan.version != version {
             tracing::warn!(
                 delivery_stream = %config.name, %version, now = %built.plan.version,

@@ -114,7 +114,7 @@ pub(crate) async fn deliver(
         .await?;
     hooks.reached("after-commit");
     source.committed(&key.lane, cut);
-    status.committed(&totals);
+    status.committed(key.lane.as_str(), &totals);
     tracing::debug!(
         delivery_stream = %key.delivery_stream, lane = %key.lane, reason = range.reason.as_str(),
         records = totals.read, objects = totals.objects, "range was committed"

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use hydrant_core::budget::Permit;
 use hydrant_core::offload::run as offload_run;
 use hydrant_core::stage::{Block, Read, SourceError};
 use hydrant_core::state::LaneStore;
@@ -55,6 +56,8 @@ enum Item {
     Rendered {
         rendered: Rendered,
         cuttable: bool,
+        /// What it holds until the range takes over.
+        held: Permit,
         slot: Arc<OwnedSemaphorePermit>,
     },
     /// The open range ends here.
@@ -86,6 +89,8 @@ struct Engine<'a> {
     dispatched: u32,
     /// What is gathered must be handed over, and the range sealed after it.
     flush: Option<SealReason>,
+    /// Seals that were handed over and are not gathered yet.
+    seals_queued: u32,
     /// When the interval of the open range is over.
     timer: Option<BoxFuture<'static, ()>>,
 
@@ -173,6 +178,7 @@ impl<'a> Engine<'a> {
             rendering: FuturesOrdered::new(),
             dispatched: 0,
             flush: None,
+            seals_queued: 0,
             timer: None,
             next_range: 0,
             open: None,
@@ -196,7 +202,7 @@ impl<'a> Engine<'a> {
             if let Some(ended) = self.finished() {
                 return Ok(ended);
             }
-            let may_gather = self.sealed.len() < self.context.offload.width().max(1);
+            let may_gather = self.may_gather();
             let may_stop = self.redo.is_none() && self.read_ended.is_none();
             tokio::select! {
                 biased;
@@ -212,7 +218,7 @@ impl<'a> Engine<'a> {
                     self.dispatch_one(slot.expect("the semaphore is never closed"));
                 }
                 () = pending(&mut self.timer) => self.flush(SealReason::Interval),
-                () = self.context.account.pressed(), if self.has_gathered() => {
+                () = self.context.account.pressed(), if self.may_seal_early() => {
                     self.flush(SealReason::Pressure);
                 }
                 read = pending(&mut self.reading) => self.take(read?)?,
@@ -335,6 +341,7 @@ impl<'a> Engine<'a> {
         }
         if let Some(reason) = self.flush.take() {
             self.timer = None;
+            self.seals_queued += 1;
             self.rendering
                 .push_back(Box::pin(async move { Ok(Item::Seal(reason)) }));
         }
@@ -362,17 +369,20 @@ impl<'a> Engine<'a> {
         });
         self.dispatched += 1;
         let (plan, offload) = (self.ranges.plan.clone(), self.context.offload.clone());
+        let account = self.context.account.clone();
         self.rendering.push_back(Box::pin(async move {
             let work = move || {
-                let rendered = render(&plan, &records, known.as_deref());
+                let rendered = render(&plan, &records, known.as_deref())?;
+                let held = account.take_now(rendered.held_bytes());
                 // Raw bytes are freed once rendered: the source can give them again.
                 drop((records, permits));
-                rendered
+                Ok::<_, LaneError>((rendered, held))
             };
-            let rendered = offload_run(offload, work).await??;
+            let (rendered, held) = offload_run(offload, work).await??;
             Ok(Item::Rendered {
                 rendered,
                 cuttable,
+                held,
                 slot: Arc::new(slot),
             })
         }));
@@ -381,18 +391,31 @@ impl<'a> Engine<'a> {
     // -----------------------------------------------------------------------------------------
     // Gathering
 
-    fn has_gathered(&self) -> bool {
+    /// Whether there is room for one more sealed range.
+    fn may_gather(&self) -> bool {
+        self.sealed.len() < self.context.offload.width().max(1)
+    }
+
+    /// Whether sealing now would free something soon: there is an open range or records for one, no
+    /// seal is on its way already, and none waits for the destination.
+    fn may_seal_early(&self) -> bool {
         (self.open.is_some() || !self.batcher.is_empty())
             && self.redo.is_none()
             && self.flush.is_none()
+            && self.seals_queued == 0
+            && self.may_gather()
     }
 
     fn gather(&mut self, item: Item) -> Result<(), LaneError> {
         match item {
-            Item::Seal(reason) => self.seal(reason),
+            Item::Seal(reason) => {
+                self.seals_queued -= 1;
+                self.seal(reason);
+            }
             Item::Rendered {
                 rendered,
                 cuttable,
+                held,
                 slot,
             } => {
                 self.ungathered -= rendered.records;
@@ -405,6 +428,8 @@ impl<'a> Engine<'a> {
                 });
                 let from = range.started();
                 let begun = range.append(rendered, cuttable, &slot)?;
+                // The range has taken over what it keeps of it.
+                drop(held);
                 let (number, full) = (range.number, range.full(&self.hints));
                 self.build(number, from, begun);
                 if let Some(reason) = full.filter(|_| self.redo.is_none()) {
@@ -471,6 +496,7 @@ impl<'a> Engine<'a> {
     fn delivered(&mut self, delivered: Delivered) {
         self.store = Some(delivered.store);
         self.committed = delivered.cut;
+        // The status knows already, together with the sums.
         self.in_flight -= delivered.totals.read;
         self.delivering_oldest_ms = None;
     }
@@ -489,7 +515,7 @@ impl<'a> Engine<'a> {
     /// Says what the lane holds: to the budget, and to whoever looks at the status.
     fn show(&self) {
         let account = &self.context.account;
-        let sealable = if self.has_gathered() {
+        let sealable = if self.may_seal_early() {
             account.held()
         } else {
             0

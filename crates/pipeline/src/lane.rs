@@ -92,7 +92,11 @@ pub async fn run_lane(
             version = %intent.version, "an open intent was found, its range is delivered first"
         );
         state.position = intent.cut;
-        store = engine::run(context, Mode::Redo { plan, intent }, store, stop)
+        let mut context = context.clone();
+        if let Some(source) = context.source.in_mode(plan.read_mode) {
+            context.source = source;
+        }
+        store = engine::run(&context, Mode::Redo { plan, intent }, store, stop)
             .await?
             .1;
     }

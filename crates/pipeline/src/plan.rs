@@ -15,6 +15,8 @@ pub const MICRO_BATCH_BYTES: usize = 512 * 1024;
 pub struct Plan {
     /// Digest of all that decides the output and where it goes.
     pub version: Digest,
+    /// How the source reads: see `Source::in_mode`.
+    pub read_mode: u8,
     /// Transforms, in order; none is a plain copy.
     pub transforms: Vec<Arc<dyn Transform>>,
     /// Format and compression of objects.

@@ -113,11 +113,7 @@ impl OpenRange {
         self.totals.added += rendered.added;
         self.totals.dropped += rendered.dropped;
         self.totals.failed += rendered.failures.len() as u64;
-        let failed: usize = rendered
-            .failures
-            .iter()
-            .map(|failed| failed.raw.len() + 256)
-            .sum();
+        let failed: usize = rendered.failures.iter().map(FailedRaw::line_bytes).sum();
         self.failures_permit
             .resize(self.failures_permit.bytes() + failed);
         self.failures.extend(rendered.failures);
@@ -150,11 +146,16 @@ impl OpenRange {
         Ok(begun)
     }
 
+    /// Bytes of all that comes out: records for objects, and lines for error objects.
+    fn output_bytes(&self) -> u64 {
+        self.totals.delivered_plain_bytes + self.failures_permit.bytes() as u64
+    }
+
     /// Why the range must be sealed now, if it must: by what it holds, not by time.
     pub(crate) fn full(&self, hints: &Hints) -> Option<SealReason> {
         if !self.cuttable {
             None
-        } else if self.totals.delivered_plain_bytes >= hints.size_bytes {
+        } else if self.output_bytes() >= hints.size_bytes {
             Some(SealReason::Size)
         } else if self.totals.read_bytes >= hints.input_bytes() {
             Some(SealReason::Input)
@@ -238,7 +239,9 @@ impl OpenRange {
             .object(self.meta(&*plan.error_sink, &id, None));
         let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
         let (offload, account) = (self.context.offload.clone(), self.context.account.clone());
+        let expected = failures.iter().map(FailedRaw::line_bytes).sum();
         Box::pin(async move {
+            let mut permit = account.take_now(expected);
             let lines = run(offload, move || {
                 let mut out = Vec::new();
                 for failed in &failures {
@@ -256,7 +259,7 @@ impl OpenRange {
             });
             let lines = lines.await?;
             let bytes = lines.len() as u64;
-            let permit = account.take_now(lines.len());
+            permit.resize(lines.len());
             upload.write(lines.into()).await?;
             Ok(Ready {
                 upload,

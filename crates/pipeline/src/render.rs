@@ -12,6 +12,9 @@ use crate::error::LaneError;
 use crate::intent::StageCall;
 use crate::plan::Plan;
 
+/// About what an error line says besides the record and the message.
+const LINE_BYTES: usize = 320;
+
 /// A failed record, or output of one, with what its error object says.
 pub(crate) struct FailedRaw {
     pub(crate) failure: Failure,
@@ -42,6 +45,26 @@ pub(crate) struct Rendered {
     pub(crate) dropped: u64,
     /// `batch` is 0: the range fills it in.
     pub(crate) overruns: Vec<StageCall>,
+}
+
+impl FailedRaw {
+    /// Bytes of its line in the error object: the record in base64, and what is said of it.
+    pub(crate) fn line_bytes(&self) -> usize {
+        self.raw.len().div_ceil(3) * 4 + self.failure.message.len() + LINE_BYTES
+    }
+}
+
+impl Rendered {
+    /// Bytes of memory that it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let pieces: usize = self.pieces.iter().map(|one| one.piece.held).sum();
+        pieces
+            + self
+                .failures
+                .iter()
+                .map(FailedRaw::line_bytes)
+                .sum::<usize>()
+    }
 }
 
 /// The items that a stage sees: at first the records, later the outputs of the stage before.
@@ -158,14 +181,13 @@ fn next_items(
 ) -> (Items, Option<Vec<PartitionKeys>>) {
     for failure in std::mem::take(&mut outcomes.failures) {
         let (record, output) = items.origin(failure.record as usize);
-        rendered.failures.push(failed(
-            batch,
-            Failure {
-                record,
-                output,
-                ..failure
-            },
-        ));
+        let failure = Failure {
+            record,
+            output,
+            ..failure
+        };
+        let failed = failed(batch, failure, rendered.failures.last());
+        rendered.failures.push(failed);
     }
     for call in &outcomes.overruns {
         let call = StageCall {
@@ -236,14 +258,13 @@ fn prepare(
         let refused: Vec<usize> = prepared.refused.iter().map(|f| f.record as usize).collect();
         for failure in prepared.refused {
             let (record, output) = items.origin(members[failure.record as usize]);
-            rendered.failures.push(failed(
-                batch,
-                Failure {
-                    record,
-                    output,
-                    ..failure
-                },
-            ));
+            let failure = Failure {
+                record,
+                output,
+                ..failure
+            };
+            let failed = failed(batch, failure, rendered.failures.last());
+            rendered.failures.push(failed);
         }
         if let Some(piece) = prepared.piece {
             delivered += piece.records;
@@ -265,11 +286,15 @@ fn prepare(
     delivered
 }
 
-fn failed(batch: &Records, failure: Failure) -> FailedRaw {
+fn failed(batch: &Records, failure: Failure, before: Option<&FailedRaw>) -> FailedRaw {
     let at = failure.record as usize;
+    let same = before.filter(|before| before.failure.record == failure.record);
     FailedRaw {
-        // A copy, so that one bad record does not hold its whole block.
-        raw: Bytes::copy_from_slice(batch.data(at)),
+        // A copy, so that one bad record does not hold its whole block; one for all its outputs.
+        raw: same.map_or_else(
+            || Bytes::copy_from_slice(batch.data(at)),
+            |one| one.raw.clone(),
+        ),
         position: batch.position(at),
         arrival_ms: batch.arrival_ms(at),
         failure,

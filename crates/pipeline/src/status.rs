@@ -133,9 +133,13 @@ impl Status {
         self.inner().attempts += 1;
     }
 
-    pub(crate) fn committed(&self, range: &Totals) {
+    /// Moves a range's records from those in flight to the sums, at once.
+    pub(crate) fn committed(&self, lane: &str, range: &Totals) {
         let mut inner = self.inner();
         inner.totals.add(range);
+        if let Some(view) = inner.lanes.get_mut(lane) {
+            view.in_flight = view.in_flight.saturating_sub(range.read);
+        }
         inner.successes += 1;
         inner.last_error = None;
     }

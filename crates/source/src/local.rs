@@ -48,6 +48,23 @@ pub enum Aggregates {
     StrictKcl,
 }
 
+impl Aggregates {
+    /// The mode as a plan carries it.
+    pub fn mode(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::KeepAll => 1,
+            Self::StrictKcl => 2,
+        }
+    }
+
+    fn from_mode(mode: u8) -> Option<Self> {
+        [Self::Pass, Self::KeepAll, Self::StrictKcl]
+            .into_iter()
+            .find(|one| one.mode() == mode)
+    }
+}
+
 /// Blocks, and the LSN after them.
 type Fetched = (Vec<Records>, u64);
 
@@ -61,6 +78,8 @@ pub struct EmbeddedSource {
     /// By shard: the position that the last read was given or ended at, and the LSN at which what
     /// follows begins. Spares a read-on the look into the record at its own position.
     cursors: Mutex<BTreeMap<ShardId, (Position, u64)>>,
+    /// By shard: the position that was committed last.
+    committed: Mutex<BTreeMap<ShardId, Position>>,
 }
 
 impl EmbeddedSource {
@@ -81,6 +100,7 @@ impl EmbeddedSource {
             aggregates,
             clock,
             cursors: Mutex::default(),
+            committed: Mutex::default(),
         }
     }
 
@@ -146,15 +166,16 @@ impl EmbeddedSource {
                 .await
                 .map_err(|lost| SourceError::Unavailable(Box::new(lost)))?
                 .map_err(failed)?;
-            self.cursors().insert(shard, (after, next));
-            if let Some(last) = blocks.last().and_then(Records::last_position) {
-                self.cursors().insert(shard, (last, next));
+            let last = blocks.last().and_then(Records::last_position);
+            self.cursors().insert(shard, (last.unwrap_or(after), next));
+            if last.is_some() {
                 return Ok(Read {
                     blocks: charged(blocks, permit, account),
                     ended: false,
                 });
             }
             // The aggregate at `after` was at its end, or strict mode discarded all there was.
+            self.settle(shard);
             (from, partly) = (next, false);
         }
     }
@@ -194,9 +215,26 @@ impl EmbeddedSource {
         })
     }
 
-    fn cursors(&self) -> MutexGuard<'_, BTreeMap<ShardId, (Position, u64)>> {
-        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where nothing but what was discarded follows the committed position, that is done with too:
+    /// no position behind it would ever be committed while the shard is idle.
+    fn settle(&self, shard: ShardId) {
+        let committed = lock(&self.committed).get(&shard).copied();
+        let cursor = self.cursors().get(&shard).copied();
+        if let (Some(committed), Some((position, next))) = (committed, cursor)
+            && committed == position
+            && let Ok(done) = self.stream.before(shard, next)
+        {
+            self.stream.committed(&self.reader, shard, done);
+        }
     }
+
+    fn cursors(&self) -> MutexGuard<'_, BTreeMap<ShardId, (Position, u64)>> {
+        lock(&self.cursors)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Source for EmbeddedSource {
@@ -238,9 +276,23 @@ impl Source for EmbeddedSource {
         Box::pin(self.read_lane(lane, after, max_bytes, wait, account))
     }
 
+    fn in_mode(&self, mode: u8) -> Option<Arc<dyn Source>> {
+        let aggregates = Aggregates::from_mode(mode).filter(|one| *one != self.aggregates)?;
+        let (stream, clock) = (self.stream.clone(), self.clock.clone());
+        Some(Arc::new(Self::new(
+            stream,
+            &self.reader,
+            self.start,
+            aggregates,
+            clock,
+        )))
+    }
+
     fn committed(&self, lane: &Lane, position: Position) {
         if let Ok(shard) = self.shard(lane) {
             self.stream.committed(&self.reader, shard, position);
+            lock(&self.committed).insert(shard, position);
+            self.settle(shard);
         }
     }
 }

@@ -1,5 +1,10 @@
-//! A pool of threads behind a bounded queue: one sized to the cores for guests, encoders and
-//! compressors, and a small one for blocking I/O of the log and the directory sink.
+//! A pool of threads: one sized to the cores for guests, encoders and compressors, and a small one
+//! for blocking I/O of the log and the directory sink.
+//!
+//! Handing over never waits. A place in a bounded queue could be granted to a future that its owner
+//! does not poll just then, and a pool whose places are all held so would stand still. What bounds
+//! the queue are its callers: the slots of a lane, the steps of an object, one flush of a log, and
+//! the byte budget under all of them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,17 +14,10 @@ use std::thread::JoinHandle;
 
 use hydrant_core::BoxFuture;
 use hydrant_core::offload::{Job, Offload};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Jobs that wait per thread: enough that no thread runs dry between two hand-overs, few enough
-/// that what they hold stays small.
-const QUEUE_PER_THREAD: usize = 8;
 
 /// The pool. Its threads end when it is dropped, after the jobs that were handed over.
 pub struct Pool {
     shared: Arc<Shared>,
-    /// Free places in the queue.
-    places: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -30,7 +28,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<(Job, OwnedSemaphorePermit)>,
+    jobs: VecDeque<Job>,
     closed: bool,
 }
 
@@ -51,12 +49,7 @@ impl Pool {
             let thread = std::thread::Builder::new().name(format!("{name}-{i}"));
             threads.push(thread.spawn(move || shared.work())?);
         }
-        let places = Arc::new(Semaphore::new(width * QUEUE_PER_THREAD));
-        Ok(Arc::new(Self {
-            shared,
-            places,
-            threads,
-        }))
+        Ok(Arc::new(Self { shared, threads }))
     }
 
     /// One thread per core.
@@ -80,8 +73,7 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut queue = self.lock();
         loop {
-            if let Some((job, place)) = queue.jobs.pop_front() {
-                drop(place);
+            if let Some(job) = queue.jobs.pop_front() {
                 return Some(job);
             }
             if queue.closed {
@@ -101,15 +93,9 @@ impl Shared {
 
 impl Offload for Pool {
     fn submit(&self, job: Job) -> BoxFuture<'static, ()> {
-        let (shared, places) = (self.shared.clone(), self.places.clone());
-        Box::pin(async move {
-            let place = places
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            shared.lock().jobs.push_back((job, place));
-            shared.changed.notify_one();
-        })
+        self.shared.lock().jobs.push_back(job);
+        self.shared.changed.notify_one();
+        Box::pin(std::future::ready(()))
     }
 
     fn width(&self) -> usize {

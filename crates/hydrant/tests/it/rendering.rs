@@ -295,6 +295,7 @@ async fn deliver(
     };
     let plan = Arc::new(Plan {
         version: Digest::of(b"one"),
+        read_mode: 0,
         transforms: vec![Arc::new(NotingTransform(notes.clone()))],
         encode: Arc::new(encode),
         sink: Arc::new(sink.clone()),

@@ -222,6 +222,44 @@ async fn strict_mode_discards_strays_and_goes_on() {
 }
 
 #[tokio::test]
+async fn what_strict_mode_discards_at_the_tail_is_not_kept_for_ever() {
+    let bench = Bench::new().await;
+    let stray = aggregate(&[("a", "one"), ("b", "two")]);
+    let lane = ShardId(0).lane();
+    let freed = async || {
+        for _ in 0..40 {
+            put_at(&bench.stream, u128::MAX, &vec![b'x'; 20_000]).await;
+        }
+        let tip = bench.stream.read_blocking(ShardId(1), 1, usize::MAX);
+        let tip = tip.unwrap().last().unwrap().last_position().unwrap();
+        bench.stream.committed("lake", ShardId(1), tip);
+        let two_days_ms = 2 * 86_400_000;
+        let now_ms = crate::support::START_MS + two_days_ms;
+        bench.stream.retain(now_ms).await.unwrap() > 0
+    };
+    let strict = bench.source(StartAt::TrimHorizon, Aggregates::StrictKcl);
+    strict.committed(&lane, Position::START);
+    put_at(&bench.stream, 0, &stray).await;
+    assert!(!freed().await, "it is not read yet");
+    let read = bench.read(&strict, Position::START, 1 << 20).await;
+    assert!(read.blocks.is_empty());
+    assert!(freed().await, "discarded behind the committed position");
+
+    put_at(&bench.stream, 0, &aggregate(&[("a", "kept")])).await;
+    put_at(&bench.stream, 0, &stray).await;
+    let read = bench.read(&strict, Position::START, 1 << 20).await;
+    assert_eq!(shown(&read), expected(&[("kept", 0)]));
+    let kept_from = bench.stream.index_of(ShardId(0), last(&read)).unwrap();
+    freed().await;
+    assert!(
+        bench.stream.oldest_lsn() <= kept_from,
+        "it is not committed yet"
+    );
+    strict.committed(&lane, last(&read));
+    assert!(freed().await && bench.stream.oldest_lsn() > kept_from + 1);
+}
+
+#[tokio::test]
 async fn bytes_are_taken_before_reading_and_held_as_long_as_the_blocks() {
     let bench = Bench::new().await;
     let source = bench.source(StartAt::TrimHorizon, Aggregates::KeepAll);

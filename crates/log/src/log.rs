@@ -327,6 +327,11 @@ impl Log {
         lock(&self.inner.view).first_lsn_at(lane, arrival_ms)
     }
 
+    /// When the newest record that is kept arrived, milliseconds since the epoch; 0 where none is.
+    pub fn newest_arrival_ms(&self) -> u64 {
+        lock(&self.inner.view).newest_arrival_ms()
+    }
+
     /// Frees the sealed segments whose every record has an LSN below `below_lsn` and arrived
     /// before `before_ms`, oldest first; gives the bytes freed. When dropped midway it goes on by
     /// itself.

@@ -126,6 +126,12 @@ impl View {
         })
     }
 
+    /// When the newest record that is kept arrived; 0 where none is.
+    pub(crate) fn newest_arrival_ms(&self) -> u64 {
+        let mut arrivals = self.segments.iter().rev().map(|s| s.last_arrival_ms);
+        arrivals.find(|ms| *ms > 0).unwrap_or(0)
+    }
+
     /// Takes the oldest segment out. A lane of which nothing is left has no end any more.
     pub(crate) fn pop_oldest(&mut self) -> Option<Segment> {
         let oldest = self.segments.pop_front();

@@ -44,7 +44,7 @@ impl Kinesis {
         let start = match (kind, number) {
             ("TRIM_HORIZON", None) => Start::TrimHorizon,
             ("LATEST", None) => Start::Latest,
-            ("AT_TIMESTAMP", None) => Start::AtTimestamp(self.past(timestamp)?),
+            ("AT_TIMESTAMP", None) => Start::AtTimestamp(self.past(&stream, timestamp)?),
             ("AT_SEQUENCE_NUMBER", Some(number)) => {
                 Start::AtSequence(sequence(&stream, shard, number)?)
             }
@@ -79,13 +79,13 @@ impl Kinesis {
     }
 
     /// A time to start at must be given and not lie ahead.
-    fn past(&self, timestamp: Option<u64>) -> Result<u64, Fault> {
+    fn past(&self, stream: &Stream, timestamp: Option<u64>) -> Result<u64, Fault> {
         let Some(ms) = timestamp else {
             return Err(Fault::argument(
                 "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.",
             ));
         };
-        let now = self.now_ms();
+        let now = stream.now_ms(self.now_ms());
         if ms > now {
             return Err(Fault::argument(format!(
                 "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: {ms}, currentTimestampInMillis: {now}"

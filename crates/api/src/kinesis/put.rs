@@ -198,7 +198,7 @@ impl Kinesis {
 
     /// A number to be above of must be one, and not of the future.
     fn check_ordering(&self, stream: &Stream, number: &str) -> Result<(), Fault> {
-        let now_s = self.now_ms() / 1000;
+        let now_s = stream.now_ms(self.now_ms()) / 1000;
         if Parts::from_decimal(number).is_some_and(|parts| parts.time_s <= now_s) {
             return Ok(());
         }

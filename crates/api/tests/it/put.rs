@@ -65,6 +65,27 @@ async fn as_boto3_sends_it() {
 }
 
 #[tokio::test]
+async fn a_clock_that_steps_back_makes_no_number_one_of_the_future() {
+    let api = Api::with_stream(1).await;
+    let put = json!({ "StreamName": "clicks", "Data": "eA==", "PartitionKey": "a" });
+    api.clock.forward(60_000);
+    let answer = api.ok("PutRecord", put.clone()).await;
+    api.clock.back(30_000);
+    for _ in 0..2 {
+        let mut next = put.clone();
+        next["SequenceNumberForOrdering"] = answer["SequenceNumber"].clone();
+        api.ok("PutRecord", next).await;
+    }
+    let arrived = (crate::support::START_MS + 60_000) / 1000;
+    let from = api
+        .iterator(0, "AT_TIMESTAMP", json!({ "Timestamp": arrived }))
+        .await;
+    let read = api.ok("GetRecords", json!({ "ShardIterator": from })).await;
+    assert_eq!(data(&read), ["x", "x", "x"]);
+    assert!(api.stop().await);
+}
+
+#[tokio::test]
 async fn unknown_members_and_nulls_are_nothing() {
     let api = Api::with_stream(1).await;
     let put = json!({

@@ -38,6 +38,10 @@ impl TestClock {
     pub(crate) fn forward(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
+
+    pub(crate) fn back(&self, ms: u64) {
+        self.0.fetch_sub(ms, Ordering::Relaxed);
+    }
 }
 
 impl Clock for TestClock {

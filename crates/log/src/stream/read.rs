@@ -117,6 +117,12 @@ impl Stream {
         self.log().oldest_lsn()
     }
 
+    /// The time as the stream has it: `now_ms`, or the newest arrival where the clock has stepped
+    /// back behind that, since arrivals never fall.
+    pub fn now_ms(&self, now_ms: u64) -> u64 {
+        now_ms.max(self.log().newest_arrival_ms())
+    }
+
     /// How far a reader is behind the tip, milliseconds: 0 where no record with an LSN of
     /// `next_lsn` or more is there, else the age of what it examined last.
     pub fn behind_ms(&self, shard: ShardId, next_lsn: u64, examined_ms: u64, now_ms: u64) -> u64 {

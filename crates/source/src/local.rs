@@ -78,8 +78,8 @@ pub struct EmbeddedSource {
     /// By shard: the position that the last read was given or ended at, and the LSN at which what
     /// follows begins. Spares a read-on the look into the record at its own position.
     cursors: Mutex<BTreeMap<ShardId, (Position, u64)>>,
-    /// By shard: the position that was committed last.
-    committed: Mutex<BTreeMap<ShardId, Position>>,
+    /// By shard: the position that was committed last, in whatever mode.
+    committed: Arc<Mutex<BTreeMap<ShardId, Position>>>,
 }
 
 impl EmbeddedSource {
@@ -100,7 +100,7 @@ impl EmbeddedSource {
             aggregates,
             clock,
             cursors: Mutex::default(),
-            committed: Mutex::default(),
+            committed: Arc::default(),
         }
     }
 
@@ -279,13 +279,9 @@ impl Source for EmbeddedSource {
     fn in_mode(&self, mode: u8) -> Option<Arc<dyn Source>> {
         let aggregates = Aggregates::from_mode(mode).filter(|one| *one != self.aggregates)?;
         let (stream, clock) = (self.stream.clone(), self.clock.clone());
-        Some(Arc::new(Self::new(
-            stream,
-            &self.reader,
-            self.start,
-            aggregates,
-            clock,
-        )))
+        let mut other = Self::new(stream, &self.reader, self.start, aggregates, clock);
+        other.committed = self.committed.clone();
+        Some(Arc::new(other))
     }
 
     fn committed(&self, lane: &Lane, position: Position) {

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,14 @@ pub(crate) fn now() -> Instant {
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    crates
+    static OWN: OnceLock<PathBuf> = OnceLock::new();
+    // At run time first: two checkouts may share a target folder, and then the binary may be of the
+    // other one. `cargo run` says whose it is.
+    let own = OWN.get_or_init(|| {
+        env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    });
+    own.parent()
         .and_then(Path::parent)
         .expect("this package stands two folders below the root")
 }

@@ -390,23 +390,23 @@ mod tests {
     #[test]
     fn every_folder_that_was_made_gets_a_durable_entry() {
         let base = TempDir::new().expect("a folder");
-        let (root, dirs) = (base.path().join("up/root"), dirs());
+        let (root, dirs) = (base.path().join("up/top"), dirs());
         let written = |key: &str| {
             let found = put(&root, key, &dirs).expect("it is moved into place");
             assert_eq!(found, Published::Written);
             synced(base.path())
         };
         // Folders above the root as well, up to the first one that was there.
-        let (a, ab) = ("up/root/a", "up/root/a/b");
-        assert_eq!(written("a/b/1"), [ab, a, "up/root", "up", ""]);
+        let (a, ab) = ("up/top/a", "up/top/a/b");
+        assert_eq!(written("a/b/1"), [ab, a, "up/top", "up", ""]);
         assert_eq!(written("a/b/2"), [ab]);
-        assert_eq!(written("a/c/1"), ["up/root/a/c", a]);
+        assert_eq!(written("a/c/1"), ["up/top/a/c", a]);
         // Removed by whoever reads the objects, and made again.
         fs::remove_dir_all(root.join("a")).expect("removed");
-        assert_eq!(written("a/b/3"), [ab, a, "up/root"]);
+        assert_eq!(written("a/b/3"), [ab, a, "up/top"]);
         assert_eq!(written("a/b/4"), [ab]);
         fs::remove_dir_all(base.path().join("up")).expect("removed");
-        assert_eq!(written("a/b/5"), [ab, a, "up/root", "up", ""]);
+        assert_eq!(written("a/b/5"), [ab, a, "up/top", "up", ""]);
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Making, describing, listing and deleting streams.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hydrant_core::clock::Clock as _;
 use serde_json::json;
 
 use crate::support::{Api, START_MS};
@@ -351,5 +355,44 @@ async fn names_and_arns() {
         let (status, found, message) = api.err("DescribeStream", body.clone()).await;
         assert_eq!((status, found.as_str()), (400, kind), "{body}");
         assert!(message.contains(said), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_no_change_half_done() {
+    let api = Api::start().await;
+    let moment = || api.clock.sleep(Duration::from_secs(1));
+    // The deletion writes that it began, and that it ended.
+    for (operation, names, writes_after) in [
+        ("CreateStream", json!(["clicks"]), 1),
+        ("DeleteStream", json!([]), 3),
+    ] {
+        let gate = api.catalogue.gate.lock().await;
+        let writes = api.catalogue.writes.load(Ordering::Relaxed);
+        {
+            let body = json!({ "StreamName": "clicks", "ShardCount": 1 });
+            let mut call = std::pin::pin!(api.send(operation, body.to_string()));
+            while api.catalogue.writes.load(Ordering::Relaxed) == writes {
+                tokio::select! {
+                    biased;
+                    _ = &mut call => panic!("{operation} was answered"),
+                    () = moment() => {}
+                }
+            }
+        }
+        // The server notices that nobody waits for the answer.
+        moment().await;
+        drop(gate);
+        let mut tries = 0;
+        loop {
+            let listed = api.ok("ListStreams", json!({})).await;
+            let written = api.catalogue.writes.load(Ordering::Relaxed);
+            if listed["StreamNames"] == names && written == writes_after {
+                break;
+            }
+            tries += 1;
+            assert!(tries < 100, "{operation}: {listed}, {written} writes");
+            moment().await;
+        }
     }
 }

@@ -81,11 +81,17 @@ impl Rng for Counter {
 }
 
 #[derive(Default)]
-struct MemoryCatalogue(Mutex<BTreeMap<(String, String), Bytes>>);
+pub(crate) struct MemoryCatalogue {
+    entries: Mutex<BTreeMap<(String, String), Bytes>>,
+    /// Writes so far.
+    pub(crate) writes: AtomicU64,
+    /// Locked to let writes wait.
+    pub(crate) gate: tokio::sync::Mutex<()>,
+}
 
 impl Catalogue for MemoryCatalogue {
     fn entries(&self, kind: &str) -> Vec<(String, Bytes)> {
-        let entries = self.0.lock().unwrap();
+        let entries = self.entries.lock().unwrap();
         let of_kind = entries.iter().filter(|((its, _), _)| its == kind);
         of_kind
             .map(|((_, key), value)| (key.clone(), value.clone()))
@@ -98,15 +104,19 @@ impl Catalogue for MemoryCatalogue {
         key: &'a str,
         value: Bytes,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        self.0
+        self.entries
             .lock()
             .unwrap()
             .insert((kind.to_owned(), key.to_owned()), value);
-        Box::pin(std::future::ready(Ok(())))
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async {
+            drop(self.gate.lock().await);
+            Ok(())
+        })
     }
 
     fn remove_entry<'a>(&'a self, kind: &'a str, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        self.0
+        self.entries
             .lock()
             .unwrap()
             .remove(&(kind.to_owned(), key.to_owned()));
@@ -165,6 +175,7 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) disk: Arc<FillableDisk>,
     pub(crate) budget: Budget,
+    pub(crate) catalogue: Arc<MemoryCatalogue>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     _dir: tempfile::TempDir,
@@ -184,7 +195,7 @@ impl Api {
         };
         let catalogue = Arc::new(MemoryCatalogue::default());
         let options = LogOptions::default();
-        let streams = Streams::open(env, dir.path(), catalogue, rng.clone(), options)
+        let streams = Streams::open(env, dir.path(), catalogue.clone(), rng.clone(), options)
             .await
             .unwrap();
         let budget = Budget::new(64 << 20);
@@ -205,6 +216,7 @@ impl Api {
             clock,
             disk,
             budget,
+            catalogue,
             stop: Some(stop),
             task,
             _dir: dir,

@@ -26,6 +26,8 @@ pub mod rng;
 
 pub mod backoff;
 
+pub mod retry;
+
 pub mod units;
 
 pub mod digest;

@@ -14,13 +14,8 @@ pub mod stdout;
 
 pub mod error_output;
 
-pub mod status;
-
-mod retry;
-
 pub use directory::Directory;
 pub use error_output::FirehoseErrors;
 pub use key::KeyRules;
 pub use s3::S3;
-pub use status::{Status, StatusSnapshot};
 pub use stdout::Stdout;

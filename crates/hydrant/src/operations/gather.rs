@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hydrant_core::budget::Budget;
+use hydrant_core::retry::StatusSnapshot;
 use hydrant_log::stream::{Start, Stream};
 use hydrant_pipeline::stream::told_to_stop;
-use hydrant_sink::StatusSnapshot;
 use tokio::sync::watch;
 
 use super::server::Server;
@@ -62,6 +62,7 @@ fn delivery_stream(delivery: &Delivery, now_ms: u64) -> DeliveryStreamSnapshot {
         // Has no retries to count.
         Sink::Stdout(_) => StatusSnapshot::default(),
     };
+    let source = delivery.source_snapshot();
     let oldest_ms = status.oldest_in_flight_ms.unwrap_or(now_ms);
     let totals = status.totals;
     DeliveryStreamSnapshot {
@@ -94,7 +95,15 @@ fn delivery_stream(delivery: &Delivery, now_ms: u64) -> DeliveryStreamSnapshot {
         throttles: sink.throttles,
         permission_failures: sink.auth_failures,
         missing_place_failures: sink.missing_places,
-        last_error: status.last_error.or(sink.last_error),
+        source_requests: source.requests.attempts,
+        source_retries: source.requests.retries,
+        source_throttles: source.requests.throttles,
+        source_permission_failures: source.requests.auth_failures,
+        source_behind_seconds: seconds(source.behind_ms),
+        last_error: status
+            .last_error
+            .or(sink.last_error)
+            .or(source.requests.last_error),
     }
 }
 

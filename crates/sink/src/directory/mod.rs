@@ -28,8 +28,7 @@ use tracing::info;
 use self::file::{Published, SyncedDirs, Trouble};
 use self::path::path_of;
 use crate::key::KeyRules;
-use crate::retry::{Fault, Retry};
-use crate::status::{Class, Status};
+use hydrant_core::retry::{Class, Fault, Retry, Status};
 
 /// Chunks are gathered up to this before they are written: a hand-over to the pool costs about as
 /// much as writing a few KiB.

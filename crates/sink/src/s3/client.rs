@@ -1,29 +1,12 @@
-//! Settings of an S3 destination and the client made of them: no retries of its own, TLS by rustls
-//! with ring, idle connections closed before a load balancer does.
+//! Settings of an S3 destination and the client made of them.
 
-use std::fmt;
-use std::time::Duration;
-
-use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    Credentials, Region, RequestChecksumCalculation, SharedHttpClient,
-    StalledStreamProtectionConfig,
-};
-use aws_smithy_http_client::Builder as HttpBuilder;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_sdk_s3::config::RequestChecksumCalculation;
+use hydrant_aws::{AwsSettings, sdk_config};
 
 use super::checksum::Checksum;
 
-/// Longest time to connect (reliability design, section 7).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// An idle connection older than this is not used again.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// What stands for a region where a server of one's own has none.
-const ANY_REGION: &str = "us-east-1";
+pub use hydrant_aws::Credentials as S3Credentials;
 
 /// Where objects go and how the server is reached.
 #[derive(Clone, Debug, Default)]
@@ -42,29 +25,14 @@ pub struct S3Settings {
     pub checksum: Checksum,
 }
 
-/// Who asks.
-#[derive(Clone, Default)]
-pub enum S3Credentials {
-    /// The usual chain of the AWS SDKs: environment, profile, web identity, container, instance.
-    #[default]
-    Chain,
-    /// Fixed keys.
-    Static {
-        /// The access key's id.
-        access_key_id: String,
-        /// The secret key.
-        secret_access_key: String,
-        /// The token of temporary keys.
-        session_token: Option<String>,
-    },
-}
-
-impl fmt::Debug for S3Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Chain => "Chain",
-            Self::Static { .. } => "Static(redacted)",
-        })
+impl S3Settings {
+    fn aws(&self) -> AwsSettings {
+        AwsSettings {
+            region: self.region.clone(),
+            endpoint: self.endpoint.clone(),
+            credentials: self.credentials.clone(),
+            role_arn: None,
+        }
     }
 }
 
@@ -78,55 +46,13 @@ pub(super) fn faults(settings: &S3Settings) -> Vec<String> {
         faults
             .push("bucket: must be the name of a bucket: 1 to 255 of a-z A-Z 0-9 . - _ (: and / in the ARN of an access point)".to_owned());
     }
-    if let Some(endpoint) = &settings.endpoint
-        && !endpoint.starts_with("http://")
-        && !endpoint.starts_with("https://")
-    {
-        faults.push("endpoint: must be a URL that starts with http:// or https://".to_owned());
-    }
-    if let S3Credentials::Static {
-        access_key_id,
-        secret_access_key,
-        ..
-    } = &settings.credentials
-        && (access_key_id.is_empty() || secret_access_key.is_empty())
-    {
-        faults.push("credentials: access key id and secret access key must both be set".to_owned());
-    }
+    faults.extend(settings.aws().faults());
     faults
 }
 
 /// Makes the client. Reads the environment, but asks no server for credentials yet.
 pub(super) async fn client(settings: &S3Settings) -> Result<Client, String> {
-    let http = http_client();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-    if let S3Credentials::Static {
-        access_key_id,
-        secret_access_key,
-        session_token,
-    } = &settings.credentials
-    {
-        let token = session_token.clone();
-        let keys = Credentials::new(
-            access_key_id,
-            secret_access_key,
-            token,
-            None,
-            "hydrant settings",
-        );
-        loader = loader.credentials_provider(keys);
-    }
-    let named = settings
-        .region
-        .clone()
-        .or(settings.endpoint.as_ref().map(|_| ANY_REGION.to_owned()));
-    if let Some(region) = named {
-        loader = loader.region(Region::new(region));
-    }
-    let shared = Box::pin(loader.load()).await;
-    if shared.region().is_none() {
-        return Err("region: is neither set nor given by the environment: set one".to_owned());
-    }
+    let shared = sdk_config(&settings.aws()).await?;
     let path_style = settings
         .force_path_style
         .unwrap_or(settings.endpoint.is_some());
@@ -136,25 +62,10 @@ pub(super) async fn client(settings: &S3Settings) -> Result<Client, String> {
     };
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .force_path_style(path_style)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .build(),
-        )
-        // Every request has a limit of its own.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(checksums);
     // Only the settings say where objects go: an endpoint of the environment does not count.
     config.set_endpoint_url(settings.endpoint.clone());
     Ok(Client::from_conf(config.build()))
-}
-
-fn http_client() -> SharedHttpClient {
-    HttpBuilder::new()
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
 }
 
 #[cfg(test)]

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::retry::Fault;
-use crate::status::Class;
-
-/// Longest error text kept, in characters: a server may answer with a whole page.
-const TEXT_MAX_CHARS: usize = 300;
+use hydrant_aws::{Refusal, refusal};
+use hydrant_core::retry::{Class, Fault};
 
 /// Why a request did not succeed.
 #[derive(Debug)]
@@ -55,94 +52,51 @@ impl Failure {
 
 impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E>> for Failure {
     fn from(error: SdkError<E>) -> Self {
-        let status = error
-            .raw_response()
-            .map_or(0, |response| response.status().as_u16());
-        let code = error.code().unwrap_or_default();
-        let text = text(&error, status, code);
-        match (status, code) {
+        let refused = refusal(&error);
+        let text = refused.text.clone();
+        match (refused.status, refused.code.as_str()) {
             (412, _) => return Self::Exists,
             (_, "NoSuchUpload" | "InvalidPart") => return Self::UploadLost(text),
             (501, _) => return Self::Unsupported(text),
             (404, code) if code != "NoSuchBucket" => return Self::NotThere(text),
             _ => {}
         }
-        let after = error
-            .raw_response()
-            .and_then(|response| response.headers().get("retry-after"))
-            .and_then(|seconds| seconds.trim().parse().ok())
-            .map(Duration::from_secs);
         Self::Fault(Fault {
-            class: class(status, code),
-            after,
+            class: class(&refused),
+            after: refused.after,
             text,
         })
     }
 }
 
-fn class(status: u16, code: &str) -> Class {
-    match (status, code) {
-        (_, "NoSuchBucket") => Class::Missing,
-        (_, "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded")
-        | (429 | 503, _) => Class::Throttled,
-        (401 | 403, _) | (_, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
-            Class::Auth
-        }
-        _ => Class::Transient,
+fn class(refused: &Refusal) -> Class {
+    if refused.code == "NoSuchBucket" {
+        return Class::Missing;
     }
-}
-
-/// Status, code and the server's message; or what went wrong before there was an answer.
-fn text<E: ProvideErrorMetadata + Error + 'static>(
-    error: &SdkError<E>,
-    status: u16,
-    code: &str,
-) -> String {
-    let mut text = String::new();
-    if status != 0 {
-        text = format!("{status} {code}");
-        if let Some(message) = error.message() {
-            text = format!("{text}: {message}");
-        }
-    } else {
-        let mut cause: Option<&dyn Error> = Some(error);
-        while let Some(error) = cause {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-    }
-    text.chars()
-        .filter(|char| !char.is_control())
-        .take(TEXT_MAX_CHARS)
-        .collect()
+    refused.class()
 }
 
 #[cfg(test)]
 mod tests {
+    use hydrant_aws::Refusal;
+    use hydrant_core::retry::Class;
+
     use super::class;
-    use crate::status::Class;
 
     #[test]
-    fn classes_by_status_and_code() {
+    fn a_missing_bucket_is_its_own_class() {
         for (status, code, want) in [
-            (500, "InternalError", Class::Transient),
-            (200, "InternalError", Class::Transient),
-            (409, "ConditionalRequestConflict", Class::Transient),
-            (400, "SomethingNew", Class::Transient),
-            (0, "", Class::Transient),
-            (503, "SlowDown", Class::Throttled),
-            (503, "", Class::Throttled),
-            (429, "", Class::Throttled),
-            (400, "RequestLimitExceeded", Class::Throttled),
-            (401, "", Class::Auth),
-            (403, "SignatureDoesNotMatch", Class::Auth),
-            (400, "ExpiredToken", Class::Auth),
             (404, "NoSuchBucket", Class::Missing),
+            (503, "SlowDown", Class::Throttled),
+            (403, "SignatureDoesNotMatch", Class::Auth),
         ] {
-            assert_eq!(class(status, code), want, "{status} {code}");
+            let refused = Refusal {
+                status,
+                code: code.to_owned(),
+                text: String::new(),
+                after: None,
+            };
+            assert_eq!(class(&refused), want, "{status} {code}");
         }
     }
 }

@@ -30,8 +30,7 @@ use hydrant_core::{BoxFuture, Digest};
 use self::failure::Failure;
 use self::upload::S3Upload;
 use crate::key::KeyRules;
-use crate::retry::Retry;
-use crate::status::Status;
+use hydrant_core::retry::{Retry, Status};
 
 pub use self::checksum::Checksum;
 pub use self::client::{S3Credentials, S3Settings};

@@ -17,7 +17,7 @@ use hydrant_core::stage::ObjectMeta;
 use super::checksum::Checksum;
 use super::failure::Failure;
 use super::{Inner, S3Mode};
-use crate::status::Class;
+use hydrant_core::retry::Class;
 
 /// Limit of a request without its body (reliability design, section 7).
 const TIMEOUT_BASE: Duration = Duration::from_secs(30);

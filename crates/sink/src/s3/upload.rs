@@ -15,8 +15,7 @@ use super::checksum::Running;
 use super::failure::Failure;
 use super::requests::{Head, RENDERED_BY, THIS_VERSION, header_safe};
 use super::{Inner, S3Mode};
-use crate::retry::Fault;
-use crate::status::Class;
+use hydrant_core::retry::{Class, Fault};
 
 /// Size of a part, and up to which an object is put at once (`DESIGN.md`, section 2). S3 wants at
 /// least 5 MiB, and some servers parts of one size.

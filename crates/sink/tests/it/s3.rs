@@ -52,13 +52,7 @@ pub(crate) async fn bucket(name: &str) -> (Client, String) {
         .endpoint_url(endpoint())
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
-        .http_client(
-            aws_smithy_http_client::Builder::new()
-                .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
-                    aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
-                ))
-                .build_https(),
-        )
+        .http_client(hydrant_aws::http_client())
         .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
         .build();
     let client = Client::from_conf(config);

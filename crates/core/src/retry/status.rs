@@ -1,10 +1,10 @@
-//! What a sink's retries are doing: counters and the last error, for the status page and the
-//! metrics. Written by the sinks, read by whoever holds the handle.
+//! What retries are doing: counters and the last error, for the status page and the metrics.
+//! Written by sources and sinks, read by whoever holds the handle.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A handle on the counters of one sink; clones share them.
+/// A handle on the counters of one source or sink; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Status(Arc<Counters>);
 
@@ -29,7 +29,7 @@ pub struct StatusSnapshot {
     pub throttles: u64,
     /// Failures of those for missing or wrong permission (401, 403).
     pub auth_failures: u64,
-    /// Failures of those because the bucket is not there.
+    /// Failures of those because the bucket or stream is not there.
     pub missing_places: u64,
     /// The last failure, until an attempt succeeds.
     pub last_error: Option<String>,
@@ -37,14 +37,14 @@ pub struct StatusSnapshot {
 
 /// What kind of failure another attempt follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
     /// Passes by itself, or nothing is known of it.
     Transient,
     /// Asked to slow down.
     Throttled,
     /// A person must give permission.
     Auth,
-    /// A person must make the bucket.
+    /// A person must make the bucket or stream.
     Missing,
 }
 
@@ -63,16 +63,18 @@ impl Status {
         }
     }
 
-    pub(crate) fn attempt(&self) {
+    /// Counts a request or file operation that begins.
+    pub fn attempt(&self) {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn succeeded(&self) {
+    /// Notes that it succeeded.
+    pub fn succeeded(&self) {
         *self.last_error() = None;
     }
 
     /// Notes a failure after which another attempt follows.
-    pub(crate) fn failed(&self, class: Class, text: &str) {
+    pub fn failed(&self, class: Class, text: &str) {
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         add(&self.0.retries);
         match class {

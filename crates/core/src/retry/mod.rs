@@ -1,25 +1,29 @@
-//! The one retry layer: pauses between attempts at one thing, without an end. Takes what failed
-//! and why; counts it, warns at a bounded rate, and waits by the clock that was handed in.
+//! The one retry layer, of sources and sinks: pauses between attempts at one thing, without an end.
+//! Takes what failed and why; counts it, warns at a bounded rate, and waits by the clock that was
+//! handed in.
+
+mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hydrant_core::backoff::Backoff;
-use hydrant_core::clock::Clock;
-use hydrant_core::rng::Rng;
 use tracing::warn;
 
-use crate::status::{Class, Status};
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::rng::Rng;
+
+pub use status::{Class, Status, StatusSnapshot};
 
 /// Least pause after a failure that a person must mend: no use in asking sooner.
 const SLOW: Duration = Duration::from_secs(15);
-/// Least time between two warnings of one sink.
+/// Least time between two warnings of one source or sink.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
-/// What all attempts of one sink share.
+/// What all attempts of one source or sink share.
 #[derive(Clone)]
-pub(crate) struct Retry(Arc<Shared>);
+pub struct Retry(Arc<Shared>);
 
 struct Shared {
     clock: Arc<dyn Clock>,
@@ -31,17 +35,18 @@ struct Shared {
 
 /// Why an attempt failed, where another follows.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// What kind of failure.
-    pub(crate) class: Class,
+    pub class: Class,
     /// The least pause that the other side asked for.
-    pub(crate) after: Option<Duration>,
+    pub after: Option<Duration>,
     /// What happened, for a person.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl Retry {
-    pub(crate) fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+    /// Counts from zero.
+    pub fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
         let status = Status::default();
         Self(Arc::new(Shared {
             clock,
@@ -51,31 +56,39 @@ impl Retry {
         }))
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
+    /// The time that pauses are measured by.
+    pub fn clock(&self) -> &dyn Clock {
         &*self.0.clock
     }
 
-    pub(crate) fn status(&self) -> &Status {
+    /// The counters.
+    pub fn status(&self) -> &Status {
         &self.0.status
     }
 
     /// Counts a failed attempt at `what` and waits before the next one. Dropping it cancels.
-    pub(crate) async fn pause(
+    pub async fn pause(&self, backoff: &mut Backoff, what: &str, place: &str, fault: &Fault) {
+        let pause = self.failed(backoff, what, place, fault);
+        self.0.clock.sleep(pause).await;
+    }
+
+    /// Counts a failed attempt at `what`; gives the pause before the next one.
+    pub fn failed(
         &self,
         backoff: &mut Backoff,
         what: &str,
         place: &str,
         fault: &Fault,
-    ) {
+    ) -> Duration {
         let shared = &self.0;
         shared.status.failed(fault.class, &fault.text);
         let slow = matches!(fault.class, Class::Auth | Class::Missing).then_some(SLOW);
         let pause = backoff.next(&*shared.rng, slow.max(fault.after));
         if self.warn_is_due() {
             let retries = shared.status.snapshot().retries;
-            warn!(place, what, retries, error = %fault.text, ?pause, "the destination does not take it, trying again");
+            warn!(place, what, retries, error = %fault.text, ?pause, "it failed, trying again");
         }
-        shared.clock.sleep(pause).await;
+        pause
     }
 
     fn warn_is_due(&self) -> bool {

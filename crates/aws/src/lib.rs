@@ -1,0 +1,13 @@
+//! How AWS, and servers that speak its protocols, are reached: region, credentials, one kind of HTTP
+//! client, and what an answer that is an error says.
+//!
+//! Takes checked settings and gives what every client of the AWS SDKs is made of. Which requests are
+//! made, and what their errors mean, is left to sources and sinks. The SDKs never try again by
+//! themselves: that is `hydrant_core::retry`.
+
+mod connect;
+
+mod refusal;
+
+pub use connect::{AwsSettings, Credentials, http_client, sdk_config};
+pub use refusal::{Refusal, refusal};

@@ -1,0 +1,136 @@
+//! What an error of an AWS SDK says: status, code, a text for a person, and how long the server
+//! asks to wait.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use hydrant_core::retry::Class;
+
+/// Longest error text kept, in characters: a server may answer with a whole page.
+const TEXT_MAX_CHARS: usize = 300;
+
+/// A request that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status; 0 where there was no answer.
+    pub status: u16,
+    /// The error's code, as in `SlowDown`; empty where there is none.
+    pub code: String,
+    /// Status, code and the server's message; or what went wrong before there was an answer.
+    pub text: String,
+    /// The least pause that the server asked for.
+    pub after: Option<Duration>,
+}
+
+impl Refusal {
+    /// What is known of the kinds of failure that all services share; unknown ones count as passing
+    /// by themselves (reliability design, section 7).
+    pub fn class(&self) -> Class {
+        match (self.status, self.code.as_str()) {
+            (_, "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded")
+            | (429 | 503, _) => Class::Throttled,
+            (
+                _,
+                "ExpiredToken"
+                | "ExpiredTokenException"
+                | "InvalidToken"
+                | "TokenRefreshRequired"
+                | "AccessDeniedException"
+                | "UnrecognizedClientException"
+                | "InvalidSignatureException"
+                | "IncompleteSignature"
+                | "IncompleteSignatureException"
+                | "MissingAuthenticationToken"
+                | "MissingAuthenticationTokenException"
+                | "InvalidClientTokenId"
+                | "OptInRequired",
+            )
+            | (401 | 403, _) => Class::Auth,
+            _ => Class::Transient,
+        }
+    }
+}
+
+/// Reads an error of any of the SDKs.
+pub fn refusal<E: ProvideErrorMetadata + Error + 'static>(
+    error: &SdkError<E, HttpResponse>,
+) -> Refusal {
+    let response = error.raw_response();
+    let status = response.map_or(0, |response| response.status().as_u16());
+    let code = error.code().unwrap_or_default().to_owned();
+    let after = response
+        .and_then(|response| response.headers().get("retry-after"))
+        .and_then(|seconds| seconds.trim().parse().ok())
+        .map(Duration::from_secs);
+    let text = text(error, status, &code);
+    Refusal {
+        status,
+        code,
+        text,
+        after,
+    }
+}
+
+fn text<E: ProvideErrorMetadata + Error + 'static>(
+    error: &SdkError<E, HttpResponse>,
+    status: u16,
+    code: &str,
+) -> String {
+    let mut text = String::new();
+    if status != 0 {
+        text = format!("{status} {code}");
+        if let Some(message) = error.message() {
+            text = format!("{text}: {message}");
+        }
+    } else {
+        let mut cause: Option<&dyn Error> = Some(error);
+        while let Some(error) = cause {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+    }
+    text.chars()
+        .filter(|char| !char.is_control())
+        .take(TEXT_MAX_CHARS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refusal;
+    use hydrant_core::retry::Class;
+
+    #[test]
+    fn classes_by_status_and_code() {
+        for (status, code, want) in [
+            (500, "InternalError", Class::Transient),
+            (200, "InternalError", Class::Transient),
+            (409, "ConditionalRequestConflict", Class::Transient),
+            (400, "SomethingNew", Class::Transient),
+            (0, "", Class::Transient),
+            (503, "SlowDown", Class::Throttled),
+            (503, "", Class::Throttled),
+            (429, "", Class::Throttled),
+            (400, "RequestLimitExceeded", Class::Throttled),
+            (401, "", Class::Auth),
+            (403, "SignatureDoesNotMatch", Class::Auth),
+            (400, "ExpiredToken", Class::Auth),
+            (400, "UnrecognizedClientException", Class::Auth),
+            (400, "AccessDeniedException", Class::Auth),
+        ] {
+            let refusal = Refusal {
+                status,
+                code: code.to_owned(),
+                text: String::new(),
+                after: None,
+            };
+            assert_eq!(refusal.class(), want, "{status} {code}");
+        }
+    }
+}

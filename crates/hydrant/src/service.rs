@@ -15,11 +15,12 @@ use hydrant_log::stream::{Stream, StreamOptions, Streams};
 use hydrant_log::{Env, LogOptions, StateLog};
 use hydrant_pipeline::Status;
 use hydrant_pipeline::stream::told_to_stop;
+use hydrant_source::Pace;
 use hydrant_transform::WasmEngine;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::types::{Config, SourceConfig};
+use crate::config::types::Config;
 use crate::delivery::Delivery;
 use crate::runtime::{Pool, RealClock, RealRng};
 use crate::stages::Parts;
@@ -81,6 +82,7 @@ impl Service {
             io,
             clock: clock.clone(),
             rng: rng.clone(),
+            pace: Pace::default(),
         };
         let budget = Budget::new(config.memory.as_usize());
         let mut service = Self {
@@ -127,10 +129,7 @@ impl Service {
             let readers: Vec<&str> = config
                 .delivery_streams
                 .values()
-                .filter(|one| {
-                    let SourceConfig::Kinesis(kinesis) = &one.source;
-                    kinesis.stream == stream.name()
-                })
+                .filter(|one| one.source.embedded() == Some(stream.name()))
                 .map(|one| one.name.as_str())
                 .collect();
             self.streams.keep_readers(stream.name(), &readers).await?;
@@ -154,9 +153,14 @@ impl Service {
         for one in config.delivery_streams.values() {
             let versions =
                 StreamVersions::open(self.parts.clone(), kept.clone(), one.clone()).await?;
-            let delivery = Delivery::new(one.clone(), Arc::new(versions), self.parts.clone());
+            let (versions, parts) = (Arc::new(versions), self.parts.clone());
+            let delivery = Delivery::new(one.clone(), versions, parts).await?;
             // Before anything is read: what this reader has not committed is kept from now on.
-            if let Some(stream) = self.streams.get(delivery.stream_name()) {
+            if let Some(stream) = one
+                .source
+                .embedded()
+                .and_then(|name| self.streams.get(name))
+            {
                 self.streams.add_reader(stream.name(), &one.name).await?;
             }
             self.deliveries.push(Arc::new(delivery));

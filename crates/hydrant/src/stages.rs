@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use hydrant_aws::{AwsSettings, Credentials as AwsCredentials};
 use hydrant_core::clock::Clock;
 use hydrant_core::offload::{Offload, run};
 use hydrant_core::rng::Rng;
 use hydrant_core::stage::{Encode, ObjectSink, Transform};
 use hydrant_core::{Digest, backoff};
 use hydrant_pipeline::plan::{MicroBatch, Plan};
-use hydrant_sink::s3::{S3Credentials, S3Settings};
+use hydrant_sink::s3::S3Settings;
 use hydrant_sink::{Directory, FirehoseErrors, KeyRules, S3, Stdout};
-use hydrant_source::local::Aggregates;
+use hydrant_source::{Aggregates, KinesisSettings, Pace};
 use hydrant_transform::{GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
 use serde_json::json;
 
 use crate::config::types::{
-    Deaggregation, DeliveryStreamConfig, DestinationConfig, ObjectConfig, ProcessorConfig,
-    S3Config, SourceConfig, WasmConfig,
+    Credentials, Deaggregation, DeliveryStreamConfig, DestinationConfig, ObjectConfig,
+    ProcessorConfig, RemoteConfig, S3Config, SourceConfig, WasmConfig,
 };
 use crate::guest_log;
 
@@ -35,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) io: Arc<dyn Offload>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
+    /// The reads of remote streams.
+    pub(crate) pace: Pace,
 }
 
 /// The stages of one version, and the document that it is kept as.
@@ -232,24 +235,38 @@ fn wrong(name: &str, faults: &[String]) -> anyhow::Error {
     anyhow::anyhow!("delivery stream {name}: {}", faults.join("; "))
 }
 
+fn aws_credentials(keys: Option<&Credentials>) -> AwsCredentials {
+    let Some(keys) = keys else {
+        return AwsCredentials::Chain;
+    };
+    let token = keys.session_token.as_ref();
+    AwsCredentials::Static {
+        access_key_id: keys.access_key_id.expose().to_owned(),
+        secret_access_key: keys.secret_access_key.expose().to_owned(),
+        session_token: token.map(|token| token.expose().to_owned()),
+    }
+}
+
+/// How a remote stream is reached.
+pub(crate) fn kinesis_settings(stream: &str, remote: &RemoteConfig) -> KinesisSettings {
+    KinesisSettings {
+        stream: stream.to_owned(),
+        aws: AwsSettings {
+            region: remote.region.clone(),
+            endpoint: remote.endpoint.clone(),
+            credentials: aws_credentials(remote.credentials.as_ref()),
+            role_arn: remote.role_arn.clone(),
+        },
+    }
+}
+
 fn s3_settings(config: &S3Config) -> S3Settings {
-    let credentials = config
-        .credentials
-        .as_ref()
-        .map(|keys| S3Credentials::Static {
-            access_key_id: keys.access_key_id.expose().to_owned(),
-            secret_access_key: keys.secret_access_key.expose().to_owned(),
-            session_token: keys
-                .session_token
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
-        });
     S3Settings {
         bucket: config.bucket.clone(),
         region: config.region.clone(),
         endpoint: config.endpoint.clone(),
         force_path_style: config.force_path_style,
-        credentials: credentials.unwrap_or_default(),
+        credentials: aws_credentials(config.credentials.as_ref()),
         checksum: config.checksum,
     }
 }

@@ -5,7 +5,13 @@
 
 pub mod deaggregate;
 
+pub mod reading;
+
 pub mod local;
 
+pub mod kinesis;
+
 pub use deaggregate::{Deaggregation, deaggregate};
-pub use local::{Aggregates, EmbeddedSource, StartAt};
+pub use kinesis::{KinesisClient, KinesisSettings, KinesisSource, Pace};
+pub use local::EmbeddedSource;
+pub use reading::{Aggregates, StartAt};

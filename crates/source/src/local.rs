@@ -4,66 +4,23 @@
 //! joined into one block by a copy, large ones are passed on as they lie in memory.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
-use hydrant_core::budget::{Account, Permit};
+use hydrant_core::budget::Account;
 use hydrant_core::clock::Clock;
-use hydrant_core::stage::{Block, LaneInfo, Read, Source, SourceError};
+use hydrant_core::stage::{LaneInfo, Read, Source, SourceError};
 use hydrant_core::{Action, BoxFuture, Lane, Position, Records, offload, records};
 use hydrant_log::stream::{Parts, ShardId, Start, Stream, StreamError};
 
-use crate::deaggregate::{Deaggregation, deaggregate};
+use crate::deaggregate::deaggregate;
+use crate::reading::{Aggregates, StartAt, charged, first_of};
 
 /// Blocks with less data than this are joined with their neighbours.
 const JOIN_BELOW_BYTES: usize = 64 << 10;
 
 /// Joined blocks stay near this: what a micro-batch takes at once.
 const JOINED_BYTES: usize = 512 << 10;
-
-/// Where a new lane starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartAt {
-    /// At the oldest record that is kept.
-    TrimHorizon,
-    /// After what is there now.
-    Latest,
-    /// At the first record that arrived then or later, milliseconds since the epoch.
-    Timestamp(u64),
-}
-
-/// What happens to aggregates of the Kinesis Producer Library.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Aggregates {
-    /// Passed on as they are: one record each.
-    Pass,
-    /// Taken apart; no user record is ever dropped.
-    #[default]
-    KeepAll,
-    /// Taken apart as the Kinesis Client Library does: user records that do not belong to the
-    /// shard discard their aggregate.
-    StrictKcl,
-}
-
-impl Aggregates {
-    /// The mode as a plan carries it.
-    pub fn mode(self) -> u8 {
-        match self {
-            Self::Pass => 0,
-            Self::KeepAll => 1,
-            Self::StrictKcl => 2,
-        }
-    }
-
-    fn from_mode(mode: u8) -> Option<Self> {
-        [Self::Pass, Self::KeepAll, Self::StrictKcl]
-            .into_iter()
-            .find(|one| one.mode() == mode)
-    }
-}
 
 /// Blocks, and the LSN after them.
 type Fetched = (Vec<Records>, u64);
@@ -189,11 +146,7 @@ impl EmbeddedSource {
         max_bytes: usize,
     ) -> Result<impl FnOnce() -> Result<Fetched, StreamError> + use<>, SourceError> {
         let range = self.stream.shard(shard).map_err(failed)?.range;
-        let mode = match self.aggregates {
-            Aggregates::Pass => None,
-            Aggregates::KeepAll => Some(Deaggregation::KeepAll),
-            Aggregates::StrictKcl => Some(Deaggregation::StrictKcl(range)),
-        };
+        let mode = self.aggregates.deaggregation(range);
         let stream = self.stream.clone();
         Ok(move || {
             let stored = stream.read_blocking(shard, from, max_bytes)?;
@@ -330,37 +283,6 @@ fn joined(blocks: &[Records]) -> Vec<Records> {
         joined.push(records::join(&blocks[run]));
     }
     joined
-}
-
-/// Gives each block what it holds of the budget; the permit of the read becomes the first one's.
-fn charged(blocks: Vec<Records>, permit: Permit, account: &Account) -> Vec<Block> {
-    let mut permit = Some(permit);
-    let charge = |records: Records| {
-        let held = records.held_bytes();
-        let permit = match permit.take() {
-            Some(mut permit) => {
-                permit.resize(held);
-                permit
-            }
-            None => account.take_now(held),
-        };
-        Block { records, permit }
-    };
-    blocks.into_iter().map(charge).collect()
-}
-
-/// Waits for either; whether it was the first.
-async fn first_of(
-    mut first: Pin<&mut (impl Future<Output = ()> + Send)>,
-    second: &mut BoxFuture<'static, ()>,
-) -> bool {
-    poll_fn(|context| {
-        if first.as_mut().poll(context).is_ready() {
-            return Poll::Ready(true);
-        }
-        second.as_mut().poll(context).map(|()| false)
-    })
-    .await
 }
 
 /// What an error of the stream is to the pipeline.

@@ -40,6 +40,7 @@ pub use self::secret::Secret;
 pub use self::types::{
     ApiConfig, Auth, BufferingHints, Config, Credentials, Deaggregation, DeliveryStreamConfig,
     DestinationConfig, DirectoryConfig, KinesisConfig, Module, ObjectConfig, OperationsConfig,
-    ProcessorConfig, S3Config, SourceConfig, Start, StreamConfig, WasmConfig,
+    ProcessorConfig, RemoteConfig, S3Config, SourceConfig, Start, StreamConfig, StreamPlace,
+    WasmConfig,
 };
 pub use self::version::canonical;

@@ -81,19 +81,45 @@ pub struct DeliveryStreamConfig {
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceConfig {
-    /// An embedded stream.
+    /// A Kinesis stream, embedded or remote.
     Kinesis(KinesisConfig),
 }
 
-/// An embedded stream as a source.
+/// A Kinesis stream as a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KinesisConfig {
-    /// Its name. It may be made later, through the API.
+    /// Its name, or for a remote one its ARN. It may be made later.
     pub stream: String,
+    /// Where it is.
+    pub place: StreamPlace,
     /// Where a new lane starts.
     pub start: Start,
     /// What happens to aggregates of the Kinesis Producer Library.
     pub deaggregation: Deaggregation,
+}
+
+/// Where a Kinesis stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamPlace {
+    /// In this service.
+    Embedded,
+    /// At AWS, or at a server with its API.
+    Remote(RemoteConfig),
+}
+
+/// How a remote Kinesis is reached and read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteConfig {
+    /// Its region; else what the environment says.
+    pub region: Option<String>,
+    /// URL of a compatible server; none for AWS.
+    pub endpoint: Option<String>,
+    /// Fixed keys; else the usual chain of the AWS SDKs.
+    pub credentials: Option<Credentials>,
+    /// ARN of a role to take on.
+    pub role_arn: Option<String>,
+    /// How often a shard is asked that had nothing new.
+    pub poll_interval: Duration,
 }
 
 /// Where a new lane starts.
@@ -159,6 +185,21 @@ pub enum DestinationConfig {
     Stdout(ObjectConfig),
 }
 
+impl KinesisConfig {
+    /// The name of the stream, where it is embedded.
+    pub fn embedded(&self) -> Option<&str> {
+        matches!(self.place, StreamPlace::Embedded).then_some(self.stream.as_str())
+    }
+}
+
+impl SourceConfig {
+    /// The name of the embedded stream that is read, if it is one.
+    pub fn embedded(&self) -> Option<&str> {
+        let Self::Kinesis(kinesis) = self;
+        kinesis.embedded()
+    }
+}
+
 impl DestinationConfig {
     /// What objects are like and when they are ended.
     pub fn objects(&self) -> &ObjectConfig {
@@ -190,7 +231,7 @@ pub struct S3Config {
 }
 
 /// Fixed keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// The access key's id.
     pub access_key_id: Secret,

@@ -96,6 +96,7 @@ impl DeliveryStreamConfig {
         );
         let SourceConfig::Kinesis(KinesisConfig {
             stream: _,
+            place: _,
             start: _,
             deaggregation,
         }) = &self.source;

@@ -49,7 +49,7 @@ const AT_DESTINATION: [(&str, &str, Type, OfDelivery); 6] = [
 ];
 
 /// What every delivery stream has, whatever its destination.
-const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 19] = [
+const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 24] = [
     (
         "hydrant_data_read_from_kinesis_stream_records_total",
         "Records read from the source and done with (DataReadFromKinesisStream.Records)",
@@ -157,6 +157,36 @@ const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 19] = [
         "Retries because the bucket is not there",
         Type::Counter,
         |s| Number::Whole(s.missing_place_failures),
+    ),
+    (
+        "hydrant_source_requests_total",
+        "Requests to a remote source",
+        Type::Counter,
+        |s| Number::Whole(s.source_requests),
+    ),
+    (
+        "hydrant_source_retries_total",
+        "Failed requests to a remote source after which another followed",
+        Type::Counter,
+        |s| Number::Whole(s.source_retries),
+    ),
+    (
+        "hydrant_source_throttles_total",
+        "Retries because the source asked to slow down (ThrottledGetRecords and its like)",
+        Type::Counter,
+        |s| Number::Whole(s.source_throttles),
+    ),
+    (
+        "hydrant_source_permission_failures_total",
+        "Retries because the source refused permission",
+        Type::Counter,
+        |s| Number::Whole(s.source_permission_failures),
+    ),
+    (
+        "hydrant_source_behind_seconds",
+        "How far reading is behind the tip of the source (KinesisMillisBehindLatest)",
+        Type::Gauge,
+        |s| Number::Real(s.source_behind_seconds),
     ),
     (
         "hydrant_delivery_failing",

@@ -96,6 +96,16 @@ pub struct DeliveryStreamSnapshot {
     pub permission_failures: u64,
     /// Retries because the bucket is not there.
     pub missing_place_failures: u64,
+    /// Requests to a remote source.
+    pub source_requests: u64,
+    /// Failed ones, after which another followed.
+    pub source_retries: u64,
+    /// Retries because the source asked to slow down.
+    pub source_throttles: u64,
+    /// Retries because permission was refused.
+    pub source_permission_failures: u64,
+    /// How far the reading of a remote source is behind its tip.
+    pub source_behind_seconds: f64,
     /// What went wrong last, until it goes right again.
     pub last_error: Option<String>,
 }

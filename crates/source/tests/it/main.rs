@@ -1,4 +1,5 @@
-//! Embedded streams and the source on them, on a real log in a temporary directory.
+//! Embedded streams and the source on them, on a real log in a temporary directory; the source on a
+//! remote stream, against a fake.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -9,3 +10,7 @@ mod streams;
 mod retention;
 
 mod embedded;
+
+mod fake_kinesis;
+
+mod kinesis;

@@ -45,7 +45,8 @@ impl Clock for StillClock {
     }
 }
 
-struct Inline;
+/// Work is done by whoever hands it over.
+pub(crate) struct Inline;
 
 impl Offload for Inline {
     fn submit(&self, job: Job) -> BoxFuture<'static, ()> {
@@ -58,7 +59,8 @@ impl Offload for Inline {
     }
 }
 
-struct Counter(AtomicU64);
+/// A fixed sequence.
+pub(crate) struct Counter(pub(crate) AtomicU64);
 
 impl Rng for Counter {
     fn next(&self) -> u64 {

@@ -2,26 +2,18 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use hydrant_core::units::ByteSize;
 
 use super::super::context::ModuleUse;
 use super::super::fields::{Fields, Section};
-use super::super::kinds::{FilePath, Parsed, Size, Time, Word};
+use super::super::kinds::{FilePath, Size, Time};
 use super::super::shapes::{AnyJson, List};
 use super::super::types::{
-    Deaggregation, DeliveryStreamConfig, KinesisConfig, Module, ProcessorConfig, SourceConfig,
-    Start, WasmConfig,
+    DeliveryStreamConfig, Module, ProcessorConfig, SourceConfig, WasmConfig,
 };
 use super::super::version::canonical;
 use super::destination::destination;
-
-/// The words for what happens to aggregates.
-pub(in super::super) const DEAGGREGATIONS: &[(&str, Deaggregation)] = &[
-    ("keep_all", Deaggregation::KeepAll),
-    ("strict", Deaggregation::Strict),
-    ("none", Deaggregation::None),
-];
+use super::kinesis::kinesis;
 
 /// Memory of a guest: a page is not enough for any language, 4 GiB is all that 32 bits address.
 const GUEST_MEMORY: (ByteSize, ByteSize) = (ByteSize::mib(1), ByteSize::mib(4096));
@@ -59,68 +51,6 @@ fn source(f: &mut Fields<'_>) -> Option<SourceConfig> {
     let kinesis = f.optional("kinesis", "a Kinesis stream", Section(kinesis));
     let one = f.exactly_one("source");
     one.then_some(kinesis??).map(SourceConfig::Kinesis)
-}
-
-fn kinesis(f: &mut Fields<'_>) -> Option<KinesisConfig> {
-    let name = Parsed {
-        parse: stream_name,
-        what: "the name of a stream",
-        example: "clicks",
-    };
-    let stream = f.required("stream", "the stream's name", name);
-    let endpoint = Parsed {
-        parse: endpoint,
-        what: "the word",
-        example: "embedded",
-    };
-    let endpoint = f.or(
-        "endpoint",
-        "where the stream is: `embedded` in this service",
-        endpoint,
-        "embedded",
-    );
-    let start = Parsed {
-        parse: start,
-        what: "a start",
-        example: "trim_horizon",
-    };
-    let about =
-        "where reading starts the first time: `trim_horizon`, `latest`, or a time as of RFC 3339";
-    let start = f.or("start", about, start, "trim_horizon");
-    let about = "what happens to aggregates of the Kinesis Producer Library: taken apart and all \
-                 kept, taken apart as the Kinesis Client Library does, or passed on";
-    let deaggregation = f.or("deaggregation", about, Word(DEAGGREGATIONS), "keep_all");
-    endpoint?;
-    Some(KinesisConfig {
-        stream: stream?,
-        start: start?,
-        deaggregation: deaggregation?,
-    })
-}
-
-fn stream_name(text: &str) -> Result<String, String> {
-    hydrant_log::stream::registry::check_name(text).map_err(|error| error.to_string())?;
-    Ok(text.to_owned())
-}
-
-fn endpoint(text: &str) -> Result<(), String> {
-    match text {
-        "embedded" => Ok(()),
-        _ => Err("reading a remote Kinesis endpoint is not supported yet".to_owned()),
-    }
-}
-
-fn start(text: &str) -> Result<Start, String> {
-    match text {
-        "trim_horizon" => return Ok(Start::TrimHorizon),
-        "latest" => return Ok(Start::Latest),
-        _ => {}
-    }
-    let time = DateTime::parse_from_rfc3339(text).ok();
-    time.and_then(|time| u64::try_from(time.timestamp_millis()).ok()).map(Start::At).ok_or_else(|| {
-        let text = text.escape_debug();
-        format!("`{text}` is neither `trim_horizon`, `latest` nor a time such as 2026-01-31T12:00:00Z")
-    })
 }
 
 fn processor(f: &mut Fields<'_>) -> Option<ProcessorConfig> {

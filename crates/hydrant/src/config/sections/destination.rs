@@ -37,6 +37,15 @@ pub(super) fn destination(f: &mut Fields<'_>) -> Option<DestinationConfig> {
     s3.or(directory).or(stdout?.map(DestinationConfig::Stdout))
 }
 
+/// A region as a kind of value.
+pub(super) fn region_kind() -> Parsed<String> {
+    Parsed {
+        parse: region,
+        what: "a region",
+        example: "us-east-1",
+    }
+}
+
 fn s3(f: &mut Fields<'_>) -> Option<S3Config> {
     let bucket_kind = Parsed {
         parse: bucket,
@@ -44,15 +53,10 @@ fn s3(f: &mut Fields<'_>) -> Option<S3Config> {
         example: "lake",
     };
     let bucket = f.required("bucket", "the bucket; it must exist", bucket_kind);
-    let region_kind = Parsed {
-        parse: region,
-        what: "a region",
-        example: "us-east-1",
-    };
     let region = f.optional(
         "region",
         "its region; by default what the environment says",
-        region_kind,
+        region_kind(),
     );
     let endpoint_kind = Parsed {
         parse: endpoint,
@@ -84,7 +88,7 @@ fn s3(f: &mut Fields<'_>) -> Option<S3Config> {
     })
 }
 
-fn credentials(f: &mut Fields<'_>) -> Option<Credentials> {
+pub(super) fn credentials(f: &mut Fields<'_>) -> Option<Credentials> {
     let access_key_id = f.required("access_key_id", "the access key's id", SecretKind);
     let secret_access_key = f.required("secret_access_key", "the secret key", SecretKind);
     let session_token = f.optional("session_token", "the token of temporary keys", SecretKind);
@@ -145,7 +149,7 @@ pub(super) fn region(text: &str) -> Result<String, String> {
 }
 
 /// A URL of a server. One with a password in it is refused without showing it.
-fn endpoint(text: &str) -> Result<String, String> {
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let rest = text
         .strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"));

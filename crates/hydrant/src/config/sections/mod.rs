@@ -4,11 +4,13 @@ mod service;
 
 mod delivery_stream;
 
+mod kinesis;
+
 mod destination;
 
 mod objects;
 
-pub(super) use self::delivery_stream::DEAGGREGATIONS;
 pub(super) use self::delivery_stream::delivery_stream;
+pub(super) use self::kinesis::DEAGGREGATIONS;
 pub(super) use self::objects::PARQUET_COMPRESSIONS;
 pub(super) use self::service::service;

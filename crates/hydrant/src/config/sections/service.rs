@@ -12,7 +12,7 @@ use super::super::memory;
 use super::super::shapes::Named;
 use super::super::types::{
     ApiConfig, Auth, Config, DeliveryStreamConfig, DestinationConfig, OperationsConfig,
-    SourceConfig, StreamConfig,
+    StreamConfig,
 };
 use super::delivery_stream;
 
@@ -194,21 +194,23 @@ fn note_unknown_streams(f: &mut Fields<'_>, config: &mut Config) {
         return;
     }
     for delivery in config.delivery_streams.values() {
-        let SourceConfig::Kinesis(kinesis) = &delivery.source;
-        if config.streams.contains_key(&kinesis.stream) {
+        let Some(stream) = delivery.source.embedded() else {
+            continue;
+        };
+        if config.streams.contains_key(stream) {
             continue;
         }
         let nearest = config
             .streams
             .keys()
-            .map(|name| (distance(&kinesis.stream, name), name))
+            .map(|name| (distance(stream, name), name))
             .min();
         let remedy = match nearest {
             Some((distance, name)) if distance <= 2 => format!("did you mean `{name}`?"),
             _ => "it is read once it is made through the API".to_owned(),
         };
         let path = format!("delivery_streams.{}.source.kinesis.stream", delivery.name);
-        let message = format!("`{}` is not among `streams`", kinesis.stream);
+        let message = format!("`{stream}` is not among `streams`");
         let note = f.cx.at(f.cx.mark(&path), &path, message, remedy);
         config.notes.push(note);
     }

@@ -58,11 +58,59 @@ fn what_does_not_exist_yet_names_what_does() {
         "delivery_streams:\n  raw:\n    source: { direct_put: {} }\n    destination: { stdout: {} }\n",
         "3 delivery_streams.raw.source.direct_put: is not a known setting — known here: `kinesis`",
     );
+}
+
+#[test]
+fn where_a_stream_is_must_fit_together() {
+    let source = |settings: &str| {
+        format!(
+            "delivery_streams:\n  raw:\n    source:\n      kinesis:\n        {settings}\n    destination: {{ stdout: }}\n"
+        )
+    };
+    let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
+    let kinesis = "delivery_streams.raw.source.kinesis";
     one(
-        "delivery_streams:\n  raw:\n    source:\n      kinesis:\n        stream: s\n        \
-         endpoint: https://kinesis.us-east-1.amazonaws.com\n    destination: { stdout: }\n",
-        "6 delivery_streams.raw.source.kinesis.endpoint: reading a remote Kinesis endpoint is not \
-         supported yet — write the word such as `embedded`",
+        &source("{ stream: s, endpoint: somewhere }"),
+        &format!(
+            "5 {kinesis}.endpoint: `somewhere` is neither `embedded`, `aws` nor a URL — write an \
+             endpoint such as `embedded`"
+        ),
+    );
+    one(
+        &source("{ stream: s, endpoint: \"http://me:pw@host\" }"),
+        &format!(
+            "5 {kinesis}.endpoint: holds a user or password: use `credentials` — write an endpoint \
+             such as `embedded`"
+        ),
+    );
+    one(
+        &source("{ stream: s, poll_interval: 2s }"),
+        &format!(
+            "5 {kinesis}.poll_interval: is only for a stream that is not embedded — set `endpoint: \
+             aws` or the URL of a server, or remove it"
+        ),
+    );
+    one(
+        &source(&format!("{{ stream: \"{arn}\", endpoint: embedded }}")),
+        &format!(
+            "5 {kinesis}.stream: is an ARN, and the endpoint is `embedded` — give its name, or set \
+             `endpoint: aws`"
+        ),
+    );
+    one(
+        &source(&format!("{{ stream: \"{arn}\", region: us-east-1 }}")),
+        &format!(
+            "5 {kinesis}.region: `us-east-1` is not the region of the stream's ARN, `eu-west-1` — \
+             remove it"
+        ),
+    );
+    one(
+        &source("{ stream: \"arn:aws:s3:::bucket\" }"),
+        &format!(
+            "5 {kinesis}.stream: `arn:aws:s3:::bucket` is not the ARN of a stream, as in \
+             arn:aws:kinesis:REGION:ACCOUNT:stream/NAME — write the name or ARN of a stream such as \
+             `clicks`"
+        ),
     );
 }
 
@@ -70,7 +118,7 @@ fn what_does_not_exist_yet_names_what_does() {
 fn missing_settings_are_told_by_section() {
     one(
         "delivery_streams:\n  raw:\n    source: { kinesis: {} }\n    destination:\n      stdout:\n",
-        "3 delivery_streams.raw.source.kinesis.stream: is missing — set it: the stream's name",
+        "3 delivery_streams.raw.source.kinesis.stream: is missing — set it: the stream's name, or its ARN at AWS",
     );
     one(
         "delivery_streams:\n  raw:\n    destination: { stdout: {} }\n",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hydrant::config::{
-    Deaggregation, DestinationConfig, Module, ProcessorConfig, S3Config, SourceConfig, Start,
-    load_with,
+    Deaggregation, DestinationConfig, KinesisConfig, Module, ProcessorConfig, S3Config,
+    SourceConfig, Start, StreamPlace, load_with,
 };
 use hydrant_core::units::ByteSize;
 use hydrant_encode::{Compression, Delimiter, Format, ParquetCompression};
@@ -97,6 +97,47 @@ fn everything_that_can_be_set_arrives() {
     };
     assert_eq!(parquet.compression, ParquetCompression::Zstd);
     assert_eq!(parquet.schema.fields().list().len(), 2);
+}
+
+fn kinesis(settings: &str) -> KinesisConfig {
+    let text = format!(
+        "delivery_streams:\n  raw:\n    source: {{ kinesis: {settings} }}\n    destination: {{ stdout: }}\n"
+    );
+    let config = load(&text).unwrap();
+    let SourceConfig::Kinesis(kinesis) = &config.delivery_streams["raw"].source;
+    kinesis.clone()
+}
+
+#[test]
+fn a_region_an_arn_or_an_endpoint_make_a_stream_remote() {
+    let place = |settings: &str| match kinesis(settings).place {
+        StreamPlace::Embedded => None,
+        StreamPlace::Remote(remote) => Some((remote.region, remote.endpoint)),
+    };
+    let region = |name: &str| Some(name.to_owned());
+    assert_eq!(place("{ stream: s }"), None);
+    assert_eq!(place("{ stream: s, endpoint: aws }"), Some((None, None)));
+    assert_eq!(
+        place("{ stream: s, region: eu-west-1 }"),
+        Some((region("eu-west-1"), None))
+    );
+    assert_eq!(
+        place("{ stream: \"arn:aws:kinesis:eu-west-1:123456789012:stream/s\" }"),
+        Some((region("eu-west-1"), None))
+    );
+    assert_eq!(
+        place("{ stream: s, endpoint: \"http://127.0.0.1:4567/\" }"),
+        Some((None, Some("http://127.0.0.1:4567".to_owned())))
+    );
+    let own = kinesis(
+        "{ stream: s, endpoint: aws, role_arn: r, poll_interval: 5s, credentials: { access_key_id: a, secret_access_key: b } }",
+    );
+    let StreamPlace::Remote(remote) = own.place else {
+        panic!("{own:?}")
+    };
+    assert_eq!(remote.role_arn.as_deref(), Some("r"));
+    assert_eq!(remote.poll_interval, Duration::from_secs(5));
+    assert_eq!(remote.credentials.unwrap().access_key_id.expose(), "a");
 }
 
 #[test]

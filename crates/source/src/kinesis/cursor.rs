@@ -1,0 +1,164 @@
+//! Where the reading of one shard stands between two reads: the iterator, when the next call is due,
+//! and how large records are. Losing it costs a call for a new iterator, nothing else.
+
+use std::time::Duration;
+
+use hydrant_core::Position;
+use hydrant_core::backoff::Backoff;
+
+/// An iterator is used for so long; Kinesis lets it expire after five minutes.
+const ITERATOR_AGE: Duration = Duration::from_secs(270);
+/// Most records of a call (Kinesis's limit).
+const RECORDS_MAX: usize = 10_000;
+/// What a record is taken to have until some were seen.
+const RECORD_BYTES: usize = 4096;
+/// Records are never taken to be smaller than this.
+const RECORD_BYTES_MIN: usize = 64;
+/// A shard is asked again once a tenth of the time has passed for which it has been idle ...
+const IDLE_PART: u32 = 10;
+/// ... but after so long at the latest.
+const IDLE_POLL: Duration = Duration::from_secs(10);
+
+/// See the module's header. Times are of the monotonic clock.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    /// The iterator, the position that it follows, and when it was issued.
+    iterator: Option<(Position, String, Duration)>,
+    /// No call before this.
+    pub(super) due: Duration,
+    /// When the last record came, or reading began.
+    active: Duration,
+    record_bytes: usize,
+    pub(super) backoff: Backoff,
+    /// `MillisBehindLatest` of the last answer.
+    pub(super) behind_ms: u64,
+    /// What was tried last failed.
+    pub(super) failing: bool,
+}
+
+impl Cursor {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            iterator: None,
+            due: Duration::ZERO,
+            active: now,
+            record_bytes: RECORD_BYTES,
+            backoff: Backoff::default(),
+            behind_ms: 0,
+            failing: false,
+        }
+    }
+
+    /// The iterator for what follows `after`, if there is a fresh one.
+    pub(super) fn iterator(&self, after: Position, now: Duration) -> Option<String> {
+        let (position, iterator, issued) = self.iterator.as_ref()?;
+        let fresh = *position == after && now.saturating_sub(*issued) < ITERATOR_AGE;
+        fresh.then(|| iterator.clone())
+    }
+
+    pub(super) fn set_iterator(&mut self, after: Position, iterator: String, now: Duration) {
+        self.iterator = Some((after, iterator, now));
+    }
+
+    pub(super) fn forget_iterator(&mut self) {
+        self.iterator = None;
+    }
+
+    /// How many records to ask for so that about `bytes` come.
+    pub(super) fn limit(&self, bytes: usize) -> i32 {
+        let records = (bytes / self.record_bytes).clamp(1, RECORDS_MAX);
+        i32::try_from(records).unwrap_or(i32::MAX)
+    }
+
+    /// Learns from an answer, and sets when the next call is due: at once while there is more,
+    /// after `poll` at the tip, and ever later while nothing comes.
+    pub(super) fn answered(&mut self, answer: &Learned, poll: Duration, now: Duration) {
+        self.backoff.reset();
+        self.failing = false;
+        self.behind_ms = answer.behind_ms;
+        if let Some(seen) = answer.bytes.checked_div(answer.records) {
+            self.active = now;
+            let seen = seen.max(RECORD_BYTES_MIN);
+            // Growth counts at once, so that the next answer is not too large.
+            self.record_bytes = seen.max(usize::midpoint(self.record_bytes, seen));
+        }
+        self.due = if answer.behind_ms > 0 {
+            now
+        } else {
+            let idle = now.saturating_sub(self.active) / IDLE_PART;
+            now + idle.clamp(poll, IDLE_POLL.max(poll))
+        };
+    }
+
+    /// Notes a failure: no call before `pause` is over.
+    pub(super) fn failed(&mut self, pause: Duration, now: Duration) {
+        self.failing = true;
+        self.due = now + pause;
+    }
+}
+
+/// What an answer teaches.
+pub(super) struct Learned {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+    pub(super) behind_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hydrant_core::Position;
+
+    use super::{Cursor, IDLE_POLL, ITERATOR_AGE, Learned};
+
+    const POLL: Duration = Duration::from_secs(1);
+
+    fn learned(records: usize, bytes: usize, behind_ms: u64) -> Learned {
+        Learned {
+            records,
+            bytes,
+            behind_ms,
+        }
+    }
+
+    #[test]
+    fn an_iterator_is_for_its_position_and_ages() {
+        let (now, after) = (Duration::from_secs(100), Position::from_u64(7));
+        let mut cursor = Cursor::new(now);
+        assert_eq!(cursor.iterator(after, now), None);
+        cursor.set_iterator(after, "it".to_owned(), now);
+        assert_eq!(cursor.iterator(after, now).as_deref(), Some("it"));
+        assert_eq!(cursor.iterator(Position::from_u64(8), now), None);
+        assert_eq!(cursor.iterator(after, now + ITERATOR_AGE), None);
+    }
+
+    #[test]
+    fn asks_for_as_many_records_as_fit() {
+        let now = Duration::ZERO;
+        let mut cursor = Cursor::new(now);
+        cursor.answered(&learned(10, 10 << 20, 1), POLL, now);
+        assert_eq!(cursor.limit(1 << 20), 1, "as large as they come");
+        for _ in 0..40 {
+            cursor.answered(&learned(100, 100 * 200, 1), POLL, now);
+        }
+        assert!((4000..=5300).contains(&cursor.limit(1 << 20)));
+        assert_eq!(cursor.limit(1 << 30), 10_000);
+    }
+
+    #[test]
+    fn the_longer_nothing_comes_the_later_it_is_asked() {
+        let mut cursor = Cursor::new(Duration::ZERO);
+        let second = Duration::from_secs;
+        cursor.answered(&learned(1, 10, 500), POLL, second(5));
+        assert_eq!(cursor.due, second(5), "there is more");
+        cursor.answered(&learned(1, 10, 0), POLL, second(6));
+        assert_eq!(cursor.due, second(7), "at the tip");
+        cursor.answered(&learned(0, 0, 0), POLL, second(56));
+        assert_eq!(cursor.due, second(61), "idle for 50 s");
+        cursor.answered(&learned(0, 0, 0), POLL, second(5000));
+        assert_eq!(cursor.due, second(5000) + IDLE_POLL);
+        cursor.answered(&learned(1, 10, 0), POLL, second(6000));
+        assert_eq!(cursor.due, second(6001), "awake again");
+    }
+}

@@ -1,0 +1,331 @@
+//! The source on a remote stream, against the fake: what passes is tried again inside a read, what
+//! does not is said, and nothing is skipped or comes twice.
+
+#![expect(clippy::disallowed_methods, reason = "the fast clock is made of the real one")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hydrant_aws::{AwsSettings, Credentials};
+use hydrant_core::budget::{Account, Budget};
+use hydrant_core::clock::Clock;
+use hydrant_core::stage::{Read, Source as _, SourceError};
+use hydrant_core::state::{LaneState, LaneStore, StateError, StateStore};
+use hydrant_core::{BoxFuture, Lane, LaneKey, Position};
+use hydrant_source::kinesis::Reader;
+use hydrant_source::{Aggregates, KinesisClient, KinesisSettings, KinesisSource, Pace, StartAt};
+
+use crate::fake_kinesis::{FakeKinesis, Fault};
+use crate::support::{Counter, Inline, START_MS};
+
+/// How much faster than the real one the clock of these tests runs.
+const SPEED: u32 = 50;
+/// Longest wait of a read, by that clock.
+const WAIT: Duration = Duration::from_mins(2);
+const BYTES: usize = 1 << 20;
+
+struct FastClock(Instant, u64);
+
+impl Clock for FastClock {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed() * SPEED
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.1 + u64::try_from(self.monotonic().as_millis()).unwrap()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration / SPEED))
+    }
+}
+
+#[derive(Clone, Default)]
+struct MemoryState(Arc<Mutex<BTreeMap<LaneKey, LaneState>>>);
+
+struct MemoryLane(MemoryState, LaneKey, Option<LaneState>);
+
+impl StateStore for MemoryState {
+    fn open(&self, key: LaneKey) -> BoxFuture<'_, Result<Box<dyn LaneStore>, StateError>> {
+        let current = self.0.lock().unwrap().get(&key).cloned();
+        let lane: Box<dyn LaneStore> = Box::new(MemoryLane(self.clone(), key, current));
+        Box::pin(async { Ok(lane) })
+    }
+}
+
+impl LaneStore for MemoryLane {
+    fn current(&self) -> Option<&LaneState> {
+        self.2.as_ref()
+    }
+
+    fn store(&mut self, next: LaneState) -> BoxFuture<'_, Result<(), StateError>> {
+        self.2 = Some(next.clone());
+        self.0.0.lock().unwrap().insert(self.1.clone(), next);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct World {
+    fake: FakeKinesis,
+    state: MemoryState,
+    pace: Pace,
+    account: Account,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self {
+            fake: FakeKinesis::start().await,
+            state: MemoryState::default(),
+            pace: Pace::default(),
+            account: Budget::new(64 << 20).account("d"),
+        }
+    }
+
+    async fn client(&self, wall_ms: u64) -> KinesisClient {
+        let settings = KinesisSettings {
+            stream: "s".to_owned(),
+            aws: AwsSettings {
+                region: Some("us-east-1".to_owned()),
+                endpoint: Some(self.fake.endpoint.clone()),
+                credentials: Credentials::Static {
+                    access_key_id: "id".to_owned(),
+                    secret_access_key: "key".to_owned(),
+                    session_token: None,
+                },
+                role_arn: None,
+            },
+        };
+        let clock = Arc::new(FastClock(Instant::now(), wall_ms));
+        let rng = Arc::new(Counter(7.into()));
+        KinesisClient::new(settings, clock, rng).await.unwrap()
+    }
+
+    async fn open(&self, start: StartAt, wall_ms: u64) -> (KinesisSource, KinesisClient) {
+        let client = self.client(wall_ms).await;
+        let reader = Reader {
+            delivery_stream: "d".into(),
+            start,
+            aggregates: Aggregates::KeepAll,
+            poll: Duration::from_secs(1),
+            pace: self.pace.clone(),
+            cpu: Arc::new(Inline),
+        };
+        let source = KinesisSource::open(client.clone(), reader, &self.state);
+        (source.await.unwrap(), client)
+    }
+
+    async fn source(&self) -> KinesisSource {
+        let source = self.open(StartAt::TrimHorizon, START_MS).await.0;
+        source.lanes().await.unwrap();
+        source
+    }
+
+    async fn read(
+        &self,
+        source: &KinesisSource,
+        lane: &str,
+        after: Position,
+    ) -> Result<Read, SourceError> {
+        let lane = Lane::new(lane);
+        source.read(&lane, after, BYTES, WAIT, &self.account).await
+    }
+
+    /// The data of a shard from a position on, until `count` records have come or it ended.
+    async fn read_all(
+        &self,
+        source: &KinesisSource,
+        lane: &str,
+        count: usize,
+    ) -> (Vec<String>, bool) {
+        let lane_name = Lane::new(lane);
+        let mut after = source.start(&lane_name).await.unwrap();
+        let mut got = Vec::new();
+        while got.len() < count {
+            let read = self.read(source, lane, after).await.unwrap();
+            for block in &read.blocks {
+                let records = &block.records;
+                let text = |i| String::from_utf8(records.data(i).to_vec()).unwrap();
+                got.extend((0..records.len()).map(text));
+                after = records.last_position().unwrap();
+            }
+            if read.ended {
+                return (got, true);
+            }
+            assert!(!read.blocks.is_empty(), "{got:?} and no more");
+        }
+        (got, false)
+    }
+}
+
+const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+#[tokio::test]
+async fn a_shard_is_read_to_its_end_and_its_children_name_it() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &FIVE);
+    world.fake.shard("shardId-1", &["shardId-0"], &["f"]);
+    world
+        .fake
+        .shard("shardId-2", &["shardId-0", "shardId-1"], &[]);
+    world
+        .fake
+        .state()
+        .shards
+        .get_mut("shardId-0")
+        .unwrap()
+        .closed = true;
+    let source = world.source().await;
+    let lanes = source.lanes().await.unwrap();
+    let parents: Vec<usize> = lanes.iter().map(|lane| lane.parents.len()).collect();
+    assert_eq!(parents, [0, 1, 2]);
+    let (got, ended) = world.read_all(&source, "shardId-0", 6).await;
+    assert!(ended);
+    assert_eq!(got, FIVE);
+    assert_eq!(world.read_all(&source, "shardId-1", 1).await.0, ["f"]);
+    assert_eq!(world.fake.seen("GetShardIterator").len(), 2, "one each");
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_inside_the_read() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &FIVE);
+    let source = world.source().await;
+    let throttled = Fault::Error(400, "ProvisionedThroughputExceededException");
+    world
+        .fake
+        .fail("GetShardIterator", &[throttled, Fault::Reset]);
+    let faults = [
+        throttled,
+        Fault::Error(400, "ExpiredIteratorException"),
+        Fault::Error(500, "InternalFailure"),
+        Fault::Reset,
+        Fault::Error(503, "ServiceUnavailable"),
+    ];
+    world.fake.fail("GetRecords", &faults);
+    assert_eq!(world.read_all(&source, "shardId-0", 5).await.0, FIVE);
+    // Expired in the middle: the next iterator follows what was read.
+    let after = Position::from_u64(3);
+    world.fake.fail(
+        "GetRecords",
+        &[Fault::Error(400, "ExpiredIteratorException")],
+    );
+    let read = world.read(&source, "shardId-0", after).await.unwrap();
+    assert_eq!(read.blocks[0].records.data(0), b"d");
+    let last = world.fake.seen("GetShardIterator").pop().unwrap();
+    assert_eq!(last["ShardIteratorType"], "AFTER_SEQUENCE_NUMBER");
+    assert_eq!(last["StartingSequenceNumber"], "3");
+}
+
+#[tokio::test]
+async fn refused_permission_counts_and_passes_once_it_is_given() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    let (source, client) = world.open(StartAt::TrimHorizon, START_MS).await;
+    source.lanes().await.unwrap();
+    world.fake.fail(
+        "GetRecords",
+        &[Fault::Error(400, "AccessDeniedException"); 2],
+    );
+    assert_eq!(world.read_all(&source, "shardId-0", 1).await.0, ["a"]);
+    let status = client.status().snapshot();
+    assert_eq!((status.auth_failures, status.last_error), (2, None));
+}
+
+#[tokio::test]
+async fn a_stream_made_again_is_another_one() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    let source = world.source().await;
+    assert_eq!(world.read_all(&source, "shardId-0", 1).await.0, ["a"]);
+    world.fake.state().created += 100.0;
+    world.fake.fail(
+        "GetRecords",
+        &[Fault::Error(400, "ResourceNotFoundException")],
+    );
+    let read = world
+        .read(&source, "shardId-0", Position::from_u64(1))
+        .await;
+    assert!(matches!(read, Err(SourceError::Broken(_))));
+    assert!(source.is_deleted());
+    let again = world.source().await;
+    assert_ne!(again.identity(), source.identity());
+}
+
+#[tokio::test]
+async fn a_shard_that_is_gone_has_ended() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    let source = world.source().await;
+    world.fake.state().shards.clear();
+    let read = world
+        .read(&source, "shardId-0", Position::START)
+        .await
+        .unwrap();
+    assert!(read.ended && read.blocks.is_empty());
+    assert!(!source.is_deleted());
+}
+
+#[tokio::test]
+async fn latest_is_one_moment_for_all_shards_and_all_restarts() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    world.fake.shard("shardId-1", &["shardId-0"], &["b"]);
+    for (later, lane) in [
+        (0, "shardId-0"),
+        (60_000, "shardId-0"),
+        (90_000, "shardId-1"),
+    ] {
+        let (source, _) = world.open(StartAt::Latest, START_MS + later).await;
+        source.lanes().await.unwrap();
+        world.read_all(&source, lane, 1).await;
+    }
+    let asked = world.fake.seen("GetShardIterator");
+    let times: Vec<u64> = asked
+        .iter()
+        .map(|body| {
+            assert_eq!(body["ShardIteratorType"], "AT_TIMESTAMP");
+            let seconds = body["Timestamp"].as_f64().unwrap();
+            format!("{:.0}", seconds * 1000.0).parse().unwrap()
+        })
+        .collect();
+    assert_eq!(times.len(), 3);
+    assert!((START_MS..START_MS + 60_000).contains(&times[0]));
+    assert!(times.iter().all(|time| *time == times[0]), "{times:?}");
+}
+
+#[tokio::test]
+async fn an_idle_shard_is_asked_rarely_and_holds_nothing() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &[]);
+    let source = world.source().await;
+    let lane = Lane::new("shardId-0");
+    let began = Instant::now();
+    let reading = source.read(&lane, Position::START, BYTES, WAIT, &world.account);
+    let held = async {
+        tokio::time::sleep(WAIT / SPEED / 2).await;
+        world.account.held()
+    };
+    let (read, held) = tokio::join!(reading, held);
+    assert!(read.unwrap().blocks.is_empty() && began.elapsed() >= WAIT / SPEED);
+    assert_eq!(held, 0);
+    let calls = world.fake.seen("GetRecords").len();
+    // Every second at first, every ten in the end: at most 10 + 110 / 2 or so, and at least 12.
+    assert!((6..=40).contains(&calls), "{calls} calls in two minutes");
+}
+
+#[tokio::test]
+async fn two_readers_of_a_shard_share_its_calls() {
+    let world = World::new().await;
+    let many = vec!["x"; 60];
+    world.fake.shard("shardId-0", &[], &many);
+    let (one, two) = (world.source().await, world.source().await);
+    let began = Instant::now();
+    let reading = |source| world.read_all(source, "shardId-0", many.len());
+    let (first, second) = tokio::join!(reading(&one), reading(&two));
+    assert_eq!((first.0.len(), second.0.len()), (60, 60));
+    // 40 calls of three records, 200 ms apart by the fast clock.
+    let least = Duration::from_millis(200) * 38 / SPEED;
+    assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+}

@@ -13,7 +13,7 @@ struct Prerequisite {
     package: &'static str,
 }
 
-const ALL: [Prerequisite; 6] = [
+const ALL: [Prerequisite; 8] = [
     Prerequisite {
         probe: &["go", "version"],
         what: "builds the S3 server",
@@ -32,6 +32,16 @@ const ALL: [Prerequisite; 6] = [
         probe: &["python3", "-c", "import ensurepip, venv"],
         what: "holds the readers' libraries",
         package: "python3-venv",
+    },
+    Prerequisite {
+        probe: &["node", "--version"],
+        what: "runs kinesis-mock",
+        package: "nodejs",
+    },
+    Prerequisite {
+        probe: &["npm", "--version"],
+        what: "installs kinesis-mock",
+        package: "npm",
     },
     Prerequisite {
         probe: &["unzip", "-v"],

@@ -1,6 +1,7 @@
-//! The software that tests talk to: an S3 server (versitygw) and a Python with reader libraries.
+//! The software that tests talk to: an S3 server (versitygw), a Kinesis (kinesis-mock), and a Python
+//! with reader libraries.
 //!
-//! Both are installed once into the cache. The server listens on loopback only, keeps its data in
+//! All are installed once into the cache. The S3 server listens on loopback only, keeps its data in
 //! a temporary folder, and ends with the value that stands for it.
 
 use std::fs;
@@ -16,6 +17,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::cache::Cache;
 use crate::process;
 
+/// Another implementation of Kinesis.
+const KINESIS_MOCK: &str = "kinesis-local@0.6.2";
 const VERSITYGW: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
 const ACCESS_KEY: &str = "hydrant";
 const SECRET_KEY: &str = "hydrant-secret";
@@ -28,6 +31,8 @@ const POLL: Duration = Duration::from_millis(100);
 pub(crate) struct Services {
     s3: Versitygw,
     python: PathBuf,
+    /// The program of kinesis-mock, for node; the test that wants it starts it.
+    kinesis_mock: PathBuf,
 }
 
 impl Services {
@@ -35,8 +40,13 @@ impl Services {
     pub(crate) fn start() -> Result<Self> {
         let cache = Cache::open()?;
         let python = install_python(&cache)?;
+        let kinesis_mock = install_kinesis_mock(&cache)?;
         let s3 = Versitygw::start(&install_versitygw(&cache)?, &python)?;
-        Ok(Self { s3, python })
+        Ok(Self {
+            s3,
+            python,
+            kinesis_mock,
+        })
     }
 
     /// The Python whose libraries read objects back.
@@ -51,6 +61,7 @@ impl Services {
             .env("HYDRANT_TEST_S3_ACCESS_KEY", ACCESS_KEY)
             .env("HYDRANT_TEST_S3_SECRET_KEY", SECRET_KEY)
             .env("HYDRANT_TEST_PYTHON", &self.python)
+            .env("HYDRANT_TEST_KINESIS_MOCK", &self.kinesis_mock)
             .env("PYTHONDONTWRITEBYTECODE", "1")
     }
 }
@@ -73,6 +84,18 @@ fn install_python(cache: &Cache) -> Result<PathBuf> {
         process::run(pip.arg(&path), "pip install")
     })?;
     Ok(folder.join("bin/python"))
+}
+
+fn install_kinesis_mock(cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.once("kinesis-mock", KINESIS_MOCK, |folder| {
+        let mut npm = niced(Path::new("npm"));
+        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"])
+            .arg("--prefix")
+            .arg(folder)
+            .arg(KINESIS_MOCK);
+        process::run(&mut npm, "npm install")
+    })?;
+    Ok(folder.join("node_modules/kinesis-local/main.js"))
 }
 
 fn install_versitygw(cache: &Cache) -> Result<PathBuf> {

@@ -14,12 +14,13 @@ use crate::{prerequisites, process};
 
 /// The end-to-end suites, `tests/e2e/NAME.py`, with the seconds each may take: several times what
 /// it needs on two idle cores.
-const SUITES: [(&str, u64); 6] = [
+const SUITES: [(&str, u64); 7] = [
     ("reading", 60),
     ("check", 60),
     ("demo", 180),
     ("redo", 180),
     ("boto3_kinesis", 300),
+    ("remote_kinesis", 600),
     ("kill9", 300),
 ];
 

@@ -1,7 +1,10 @@
 //! The source on a remote stream, against the fake: what passes is tried again inside a read, what
 //! does not is said, and nothing is skipped or comes twice.
 
-#![expect(clippy::disallowed_methods, reason = "the fast clock is made of the real one")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the fast clock is made of the real one"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

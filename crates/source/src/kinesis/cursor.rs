@@ -16,8 +16,10 @@ const RECORD_BYTES: usize = 4096;
 const RECORD_BYTES_MIN: usize = 64;
 /// A shard is asked again once a tenth of the time has passed for which it has been idle ...
 const IDLE_PART: u32 = 10;
-/// ... but after so long at the latest.
+/// ... but after so long at the latest, ...
 const IDLE_POLL: Duration = Duration::from_secs(10);
+/// ... or so long for each shard of the stream: all that are idle cost 50 calls a second together.
+const IDLE_POLL_PER_SHARD: Duration = Duration::from_millis(20);
 
 /// See the module's header. Times are of the monotonic clock.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Cursor {
 
     /// Learns from an answer, and sets when the next call is due: at once while there is more,
     /// after `poll` at the tip, and ever later while nothing comes.
-    pub(super) fn answered(&mut self, answer: &Learned, poll: Duration, now: Duration) {
+    pub(super) fn answered(&mut self, answer: &Learned, poll: &Poll, now: Duration) {
         self.backoff.reset();
         self.failing = false;
         self.behind_ms = answer.behind_ms;
@@ -86,7 +88,7 @@ impl Cursor {
             now
         } else {
             let idle = now.saturating_sub(self.active) / IDLE_PART;
-            now + idle.clamp(poll, IDLE_POLL.max(poll))
+            now + idle.clamp(poll.tip, poll.idle())
         };
     }
 
@@ -94,6 +96,24 @@ impl Cursor {
     pub(super) fn failed(&mut self, pause: Duration, now: Duration) {
         self.failing = true;
         self.due = now + pause;
+    }
+}
+
+/// How often shards without anything new are asked.
+pub(super) struct Poll {
+    /// One that is at the tip.
+    pub(super) tip: Duration,
+    /// Shards of the stream.
+    pub(super) shards: usize,
+}
+
+impl Poll {
+    fn idle(&self) -> Duration {
+        let shards = u32::try_from(self.shards).unwrap_or(u32::MAX);
+        IDLE_POLL_PER_SHARD
+            .saturating_mul(shards)
+            .max(IDLE_POLL)
+            .max(self.tip)
     }
 }
 
@@ -110,9 +130,12 @@ mod tests {
 
     use hydrant_core::Position;
 
-    use super::{Cursor, IDLE_POLL, ITERATOR_AGE, Learned};
+    use super::{Cursor, IDLE_POLL, ITERATOR_AGE, Learned, Poll};
 
-    const POLL: Duration = Duration::from_secs(1);
+    const POLL: &Poll = &Poll {
+        tip: Duration::from_secs(1),
+        shards: 4,
+    };
 
     fn learned(records: usize, bytes: usize, behind_ms: u64) -> Learned {
         Learned {
@@ -158,6 +181,12 @@ mod tests {
         assert_eq!(cursor.due, second(61), "idle for 50 s");
         cursor.answered(&learned(0, 0, 0), POLL, second(5000));
         assert_eq!(cursor.due, second(5000) + IDLE_POLL);
+        let many = Poll {
+            shards: 1000,
+            ..*POLL
+        };
+        cursor.answered(&learned(0, 0, 0), &many, second(5500));
+        assert_eq!(cursor.due, second(5520), "one of many");
         cursor.answered(&learned(1, 10, 0), POLL, second(6000));
         assert_eq!(cursor.due, second(6001), "awake again");
     }

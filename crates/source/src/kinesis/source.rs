@@ -15,7 +15,7 @@ use hydrant_core::{BoxFuture, Lane, LaneKey, Position, Records};
 use hydrant_log::stream::Parts;
 
 use super::client::{Failure, KinesisClient, Shard};
-use super::cursor::{Cursor, Learned};
+use super::cursor::{Cursor, Learned, Poll};
 use super::decode;
 use super::pace::Pace;
 use super::start::{self, From, resolve};
@@ -327,8 +327,12 @@ impl Shared {
             behind_ms: u64::try_from(behind).unwrap_or(0),
         };
         let retention_ms = self.retention_ms.load(Ordering::Relaxed);
+        let poll = Poll {
+            tip: self.poll,
+            shards: lock(&self.shards).len(),
+        };
         self.cursor(lane, |cursor, now| {
-            cursor.answered(&learned, self.poll, now);
+            cursor.answered(&learned, &poll, now);
             // Behind all that is kept the iterator would crawl for hours through nothing.
             let lost = learned.records == 0 && learned.behind_ms > retention_ms;
             match next {

@@ -11,8 +11,11 @@ mod protocol;
 
 mod kinesis;
 
+mod measure;
+
 pub mod error;
 
 pub use error::Error;
+pub use measure::PutDecoder;
 pub use server::{Server, bind, serve};
 pub use settings::{ACCOUNT_ID, Auth, Settings};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
 use crate::{checker, inspect, run, telemetry};
 
@@ -42,6 +43,8 @@ enum Command {
     /// Shows the whole product in one command, offline: events into an embedded stream, a
     /// WebAssembly transform, Parquet and GZIP out.
     Demo(DemoArgs),
+    /// Measures the stages and whole ways on this machine, as CPU seconds per GB of records.
+    Bench(BenchArgs),
     /// Looks into a durable log: the directory of a stream, or of the state store.
     #[command(subcommand)]
     Log(LogCommand),
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::main(&config),
         Command::Check { config } => checker::main(&config),
         Command::Demo(args) => finish(demo::main(&args)),
+        Command::Bench(args) => bench::main(&args),
         Command::Log(LogCommand::Verify { dir }) => inspect::verify(&dir),
         Command::Log(LogCommand::Dump { dir, records }) => finish(inspect::dump(&dir, records)),
     };

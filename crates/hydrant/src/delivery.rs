@@ -26,7 +26,7 @@ use crate::versions::StreamVersions;
 /// How often a missing embedded stream is looked for, and any stream for whether it was deleted.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Bytes that one read asks for: two micro-batches, so that one is read while one is rendered.
-const READ_BYTES: usize = 1 << 20;
+pub(crate) const READ_BYTES: usize = 1 << 20;
 
 /// A configured delivery stream.
 pub(crate) struct Delivery {

@@ -27,7 +27,11 @@ mod checker;
 
 mod inspect;
 
+mod seeded;
+
 pub mod demo;
+
+mod bench;
 
 pub mod operations;
 

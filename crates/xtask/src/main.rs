@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask licenses`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask licenses`.
 //!
 //! One file per command; `cache`, `services` and `process` are what they share. Nothing here is
 //! shipped.
 
+mod bench;
 mod cache;
 mod licenses;
 mod prerequisites;
@@ -20,6 +21,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [--only NAME]...   runs the tests; NAME is `unit` (cargo test), `e2e`, or one end-to-end
                           suite (see `cargo xtask test --list`)
+  bench [--update]        measures a release build and compares it with the last release's ratios in
+                          the repository, or puts its own there
   licenses                checks every dependency's licence, and that none brings a second TLS
 
 What these install goes to $HYDRANT_CACHE, by default $XDG_CACHE_HOME/hydrant or ~/.cache/hydrant.";
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         "test" => test::run(rest),
+        "bench" => bench::run(rest),
         "licenses" if rest.is_empty() => licenses::run(),
         _ => {
             eprintln!("{USAGE}");

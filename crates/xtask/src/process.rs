@@ -80,11 +80,16 @@ pub(crate) fn metadata(arguments: &[&str]) -> Result<serde_json::Value> {
 
 /// The folder of the binaries of a dev build.
 pub(crate) fn dev_folder() -> Result<PathBuf> {
+    target_folder("debug")
+}
+
+/// The folder of the binaries of a build.
+pub(crate) fn target_folder(build: &str) -> Result<PathBuf> {
     let metadata = metadata(&["--no-deps"])?;
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo names no target folder")?;
-    Ok(Path::new(target).join("debug"))
+    Ok(Path::new(target).join(build))
 }
 
 /// Runs `command` to its end, its output passed through; an error where it does not succeed.

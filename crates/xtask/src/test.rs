@@ -14,9 +14,10 @@ use crate::{prerequisites, process};
 
 /// The end-to-end suites, `tests/e2e/NAME.py`, with the seconds each may take: several times what
 /// it needs on two idle cores.
-const SUITES: [(&str, u64); 7] = [
+const SUITES: [(&str, u64); 8] = [
     ("reading", 60),
     ("check", 60),
+    ("bench", 120),
     ("demo", 180),
     ("redo", 180),
     ("boto3_kinesis", 300),

@@ -160,7 +160,7 @@ impl Kinesis {
         Ok((stream, batch))
     }
 
-    fn prepare_many(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
+    pub(crate) fn prepare_many(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
         let call: PutRecords<'_> = sonic_rs::from_slice(body)
             .map_err(|error| explained(body, error.offset(), explain_list))?;
         let mut checks = Checks::default();

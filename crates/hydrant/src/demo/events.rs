@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::seeded::Seeded;
+
 const PAGES: [&str; 8] = [
     "/",
     "/search",
@@ -37,7 +39,7 @@ pub struct Expected {
 /// The generator of one run.
 pub struct Events {
     run: String,
-    state: u64,
+    random: Seeded,
     next: u64,
     start_ms: u64,
     expected: Expected,
@@ -46,10 +48,9 @@ pub struct Events {
 impl Events {
     /// Events whose ids begin with `run` and whose times begin at `start_ms`.
     pub fn new(run: &str, seed: u64, start_ms: u64) -> Self {
-        let state = seed ^ 0x5851_f42d_4c95_7f2d;
         Self {
             run: run.to_owned(),
-            state,
+            random: Seeded::new(seed),
             next: 0,
             start_ms,
             expected: Expected::default(),
@@ -176,17 +177,11 @@ impl Events {
     }
 
     fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.below(len as u64)).unwrap_or(0)
+        self.random.index(len)
     }
 
-    /// A number below `bound` (`SplitMix64`).
     fn below(&mut self, bound: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        u64::try_from((u128::from(z) * u128::from(bound)) >> 64).unwrap_or(0)
+        self.random.below(bound)
     }
 }
 

@@ -7,7 +7,7 @@ mod producer;
 
 mod progress;
 
-mod report;
+pub(crate) mod report;
 
 use std::fs;
 use std::path::{Path, PathBuf};

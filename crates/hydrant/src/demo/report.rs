@@ -17,7 +17,7 @@ use crate::service::Service;
 const ROWS: usize = 3;
 
 /// CPU time of this thread.
-pub(super) fn thread_cpu() -> Duration {
+pub(crate) fn thread_cpu() -> Duration {
     cpu(ClockId::ThreadCPUTime)
 }
 
@@ -151,7 +151,7 @@ fn find_parquet(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// Columns as wide as their widest cell; the first to the left, the others to the right.
-fn table<const N: usize>(out: &mut dyn Write, rows: &[[String; N]]) -> io::Result<()> {
+pub(crate) fn table<const N: usize>(out: &mut dyn Write, rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,0 +1,49 @@
+//! What all is compared with, run in the same rounds: a copy in chunks that stay in the last cache,
+//! and flate2 (zlib-rs) at level 6, both on chunks of an object's size.
+
+use std::hint::black_box;
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::Run;
+use crate::bench::load::{Load, OBJECT_BYTES};
+
+/// Copies everything once.
+pub(in crate::bench) fn copy(load: &Load) -> Run {
+    let mut run = Run {
+        bytes_in: load.bytes() as u64,
+        bytes_out: load.bytes() as u64,
+        ..Run::default()
+    };
+    let mut target = vec![0; OBJECT_BYTES];
+    run.time(|| {
+        for chunk in load.data().chunks(OBJECT_BYTES) {
+            target[..chunk.len()].copy_from_slice(black_box(chunk));
+            black_box(&mut target);
+        }
+    });
+    run
+}
+
+/// Compresses everything once.
+pub(in crate::bench) fn flate2(load: &Load) -> Run {
+    let mut run = Run {
+        bytes_in: load.bytes() as u64,
+        ..Run::default()
+    };
+    for chunk in load.data().chunks(OBJECT_BYTES) {
+        run.bytes_out += run.time(|| gzip(chunk)).len() as u64;
+    }
+    run
+}
+
+/// One gzip member.
+pub(in crate::bench) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    encoder
+        .write_all(bytes)
+        .and_then(|()| encoder.finish())
+        .expect("a vector takes all")
+}

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
@@ -27,7 +30,7 @@ const SESSION_NAME: &str = "hydrant";
 /// How a service is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AwsSettings {
-    /// The region; else what the environment says. With an endpoint, any will do.
+    /// The region; else what the environment says. With an endpoint, any will do in the end.
     pub region: Option<String>,
     /// URL of a compatible server; none for AWS.
     pub endpoint: Option<String>,
@@ -121,9 +124,14 @@ pub async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, String> {
         );
         loader = loader.credentials_provider(keys);
     }
-    let any = settings.endpoint.as_ref().map(|_| ANY_REGION.to_owned());
-    if let Some(region) = settings.region.clone().or(any) {
-        loader = loader.region(Region::new(region));
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    } else if settings.endpoint.is_some() {
+        // No machine is asked for its region where any will do.
+        let said = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(ANY_REGION);
+        loader = loader.region(said);
     }
     let shared = Box::pin(loader.load()).await;
     if shared.region().is_none() {

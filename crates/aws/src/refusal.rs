@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -11,6 +12,9 @@ use hydrant_core::retry::Class;
 
 /// Longest error text kept, in characters: a server may answer with a whole page.
 const TEXT_MAX_CHARS: usize = 300;
+
+/// The code of a request that was never sent, because nobody gave credentials for it.
+const NO_CREDENTIALS: &str = "NoCredentials";
 
 /// A request that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,8 @@ impl Refusal {
                 | "MissingAuthenticationToken"
                 | "MissingAuthenticationTokenException"
                 | "InvalidClientTokenId"
-                | "OptInRequired",
+                | "OptInRequired"
+                | NO_CREDENTIALS,
             )
             | (401 | 403, _) => Class::Auth,
             _ => Class::Transient,
@@ -60,7 +65,11 @@ pub fn refusal<E: ProvideErrorMetadata + Error + 'static>(
 ) -> Refusal {
     let response = error.raw_response();
     let status = response.map_or(0, |response| response.status().as_u16());
-    let code = error.code().unwrap_or_default().to_owned();
+    let code = match error.code() {
+        None if status == 0 && lacks_credentials(error) => NO_CREDENTIALS,
+        code => code.unwrap_or_default(),
+    };
+    let code = code.to_owned();
     let after = response
         .and_then(|response| response.headers().get("retry-after"))
         .and_then(|seconds| seconds.trim().parse().ok())
@@ -72,6 +81,17 @@ pub fn refusal<E: ProvideErrorMetadata + Error + 'static>(
         text,
         after,
     }
+}
+
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<CredentialsError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn text<E: ProvideErrorMetadata + Error + 'static>(

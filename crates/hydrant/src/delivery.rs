@@ -68,6 +68,12 @@ impl Opened {
         }
     }
 
+    /// Whether what was read of it does not matter any more, once it is deleted: a user of this
+    /// service has said so.
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::Embedded(..))
+    }
+
     fn is_deleted(&self) -> bool {
         match self {
             Self::Embedded(stream, _) => stream.is_deleted(),
@@ -131,13 +137,14 @@ impl Delivery {
         let Some(remote) = &self.remote else {
             return SourceSnapshot::default();
         };
+        let source = remote.source.borrow().clone();
+        let mut requests = remote.client.status().snapshot();
+        // Calls for other shards succeed meanwhile, and clear what is told here.
+        let failing = source.as_ref().and_then(|source| source.failing());
+        requests.last_error = failing.or(requests.last_error);
         SourceSnapshot {
-            requests: remote.client.status().snapshot(),
-            behind_ms: remote
-                .source
-                .borrow()
-                .as_ref()
-                .map_or(0, |source| source.behind_ms()),
+            requests,
+            behind_ms: source.map_or(0, |source| source.behind_ms()),
         }
     }
 
@@ -176,12 +183,26 @@ impl Delivery {
             let stream = self.stream_name();
             tracing::info!(delivery_stream = self.name(), stream, "delivering");
             let delivery = self.delivery_stream(opened.source(), &state, &budget);
+            let (end, ending) = watch::channel(false);
+            let told = async {
+                tokio::select! {
+                    biased;
+                    () = told_to_stop(&mut stopping) => {}
+                    () = self.deleted(&opened) => {
+                        tracing::info!(delivery_stream = self.name(), "its source stream was deleted");
+                        if opened.is_lost() {
+                            return;
+                        }
+                    }
+                }
+                // What was read is delivered first: a remote stream cannot give it again.
+                end.send_replace(true);
+                std::future::pending::<()>().await;
+            };
             tokio::select! {
                 biased;
-                () = delivery.run(stop.clone()) => {}
-                () = self.deleted(&opened) => {
-                    tracing::info!(delivery_stream = self.name(), "its source stream was deleted");
-                }
+                () = delivery.run(ending) => {}
+                () = told => {}
             }
         }
     }

@@ -262,10 +262,15 @@ impl<'a> Engine<'a> {
                 self.read_ended = Some(Ended::Redone);
                 self.flush = Some(SealReason::Redo);
             } else if read.ended {
-                return Err(LaneError::Invariant(format!(
-                    "the lane ended at {}, before the cut {} of its open intent",
-                    self.read_after, intent.cut
-                )));
+                // The source has lost them. What it still had is delivered, and that is the range.
+                tracing::error!(
+                    delivery_stream = %self.context.key.delivery_stream, lane = %self.context.key.lane,
+                    after = %self.read_after, cut = %intent.cut,
+                    "records of an intended range are lost: the lane ended before its cut"
+                );
+                self.read_after = intent.cut;
+                self.read_ended = Some(Ended::Redone);
+                self.flush = Some(SealReason::Redo);
             }
         } else if read.ended {
             self.stop_reading(Ended::LaneEnd);
@@ -533,7 +538,7 @@ impl<'a> Engine<'a> {
 }
 
 /// Polls the future in the slot, and empties the slot once it is done; never ready while empty.
-fn pending<F: Future + Unpin>(slot: &mut Option<F>) -> impl Future<Output = F::Output> {
+pub(crate) fn pending<F: Future + Unpin>(slot: &mut Option<F>) -> impl Future<Output = F::Output> {
     std::future::poll_fn(move |context| match slot {
         None => std::task::Poll::Pending,
         Some(future) => {

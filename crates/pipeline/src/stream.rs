@@ -12,11 +12,12 @@ use hydrant_core::budget::Budget;
 use hydrant_core::clock::Clock;
 use hydrant_core::offload::Offload;
 use hydrant_core::rng::Rng;
-use hydrant_core::stage::Source;
+use hydrant_core::stage::{LaneInfo, Source, SourceError};
 use hydrant_core::state::StateStore;
 use hydrant_core::{Action, BoxFuture, Lane, LaneKey};
 use tokio::sync::watch;
 
+use crate::engine::pending;
 use crate::error::LaneError;
 use crate::lane::{Hooks, LaneContext, LaneEnd, run_lane};
 use crate::plan::Versions;
@@ -79,6 +80,8 @@ impl DeliveryStream {
         let (mut running, mut lanes) = (FuturesUnordered::new(), BTreeMap::new());
         let mut stopping = stop.clone();
         let mut refresh: BoxFuture<'static, ()> = Box::pin(async {});
+        // Asked beside the lanes, which may hold what the source needs to answer.
+        let mut finding: Option<BoxFuture<'_, Result<Vec<LaneInfo>, SourceError>>> = None;
         loop {
             let stopped = *stop.borrow();
             if stopped && running.is_empty() {
@@ -100,9 +103,15 @@ impl DeliveryStream {
                 }
                 // An error means that whoever could say stop is gone.
                 () = told_to_stop(&mut stopping), if !stopped => {}
-                () = &mut refresh, if !stopped => {
-                    self.start_lanes(&mut lanes, &mut running, &stop).await;
+                found = pending(&mut finding), if !stopped => {
+                    match found {
+                        Ok(found) => self.start_lanes(found, &mut lanes, &mut running, &stop),
+                        Err(error) => self.failed("", &error.into()),
+                    }
                     refresh = self.setting.clock.sleep(LANES_EVERY);
+                }
+                () = &mut refresh, if !stopped && finding.is_none() => {
+                    finding = Some(self.setting.source.lanes());
                 }
             }
         }
@@ -110,19 +119,13 @@ impl DeliveryStream {
 
     /// Starts lanes that are new and whose parents have all ended. `lanes` maps those that were
     /// started to whether they have ended.
-    async fn start_lanes<'a>(
+    fn start_lanes<'a>(
         &'a self,
+        found: Vec<LaneInfo>,
         lanes: &mut BTreeMap<Lane, bool>,
         running: &mut FuturesUnordered<Running<'a>>,
         stop: &watch::Receiver<bool>,
     ) {
-        let found = match self.setting.source.lanes().await {
-            Ok(found) => found,
-            Err(error) => {
-                self.failed("", &error.into());
-                return;
-            }
-        };
         let names: Vec<Lane> = found.iter().map(|info| info.lane.clone()).collect();
         for info in found {
             // A parent that the source no longer has is gone with all its records.

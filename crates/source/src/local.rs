@@ -4,7 +4,7 @@
 //! joined into one block by a copy, large ones are passed on as they lie in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hydrant_core::budget::Account;
@@ -14,7 +14,7 @@ use hydrant_core::{Action, BoxFuture, Lane, Position, Records, offload, records}
 use hydrant_log::stream::{Parts, ShardId, Start, Stream, StreamError};
 
 use crate::deaggregate::deaggregate;
-use crate::reading::{Aggregates, StartAt, charged, first_of};
+use crate::reading::{Aggregates, StartAt, charged, first_of, lock};
 
 /// Blocks with less data than this are joined with their neighbours.
 const JOIN_BELOW_BYTES: usize = 64 << 10;
@@ -184,10 +184,6 @@ impl EmbeddedSource {
     fn cursors(&self) -> MutexGuard<'_, BTreeMap<ShardId, (Position, u64)>> {
         lock(&self.cursors)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Source for EmbeddedSource {

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use hydrant_core::budget::{Account, Permit};
@@ -91,4 +92,9 @@ pub(crate) async fn first_of(
         second.as_mut().poll(context).map(|()| false)
     })
     .await
+}
+
+/// What was locked by whoever panicked is whole: nothing here leaves a half-made change.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,16 +18,16 @@ use hydrant_core::retry::{Class, Fault, Retry, Status};
 use hydrant_core::rng::Rng;
 use hydrant_core::{BoxFuture, Lane};
 use hydrant_log::stream::HashRange;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::start::From;
+use super::start::Begin;
 use crate::reading::first_of;
 
 /// Limit of a call: an answer of 10 MiB comes at 340 KiB/s at least (reliability design, section 7).
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Calls of one delivery stream at a time, so that a thousand shards do not open a thousand
-/// connections.
-const CALLS: usize = 64;
+/// Calls for shards of one delivery stream at a time, so that a thousand shards do not open a thousand
+/// connections, and what comes larger than expected stays little.
+const CALLS: usize = 16;
 /// Pages of shards: 10 million shards, more than Kinesis allows.
 const PAGES_MAX: usize = 10_000;
 
@@ -49,7 +49,7 @@ struct Inner {
     stream: String,
     clock: Arc<dyn Clock>,
     retry: Retry,
-    calls: Semaphore,
+    calls: Arc<Semaphore>,
 }
 
 /// What a stream is.
@@ -67,6 +67,9 @@ pub(super) struct Shard {
     pub(super) parents: Vec<Lane>,
     pub(super) range: HashRange,
 }
+
+/// The right to a call for a shard.
+pub(super) struct Slot(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
 /// Why a call did not succeed.
 #[derive(Debug)]
@@ -105,7 +108,7 @@ impl KinesisClient {
             stream: settings.stream,
             clock: clock.clone(),
             retry: Retry::new(clock, rng),
-            calls: Semaphore::new(CALLS),
+            calls: Arc::new(Semaphore::new(CALLS)),
         })))
     }
 
@@ -189,17 +192,29 @@ impl KinesisClient {
         Err(transient("the list of shards does not end"))
     }
 
+    /// Waits until a call for a shard may run.
+    pub(super) async fn slot(&self) -> Slot {
+        let slot = self.0.calls.clone().acquire_owned().await;
+        Slot(slot.expect("the semaphore is never closed"))
+    }
+
+    /// The right to a call for a shard, if one is free.
+    pub(super) fn try_slot(&self) -> Option<Slot> {
+        self.0.calls.clone().try_acquire_owned().ok().map(Slot)
+    }
+
     /// Asks for an iterator.
-    pub(super) async fn iterator(&self, shard: &Lane, from: From) -> Result<String, Failure> {
+    pub(super) async fn iterator(&self, shard: &Lane, begin: Begin) -> Result<String, Failure> {
+        let _slot = self.slot().await;
         let (name, arn) = self.reference();
         let request = self.0.client.get_shard_iterator().shard_id(shard.as_str());
         let request = request.set_stream_name(name).set_stream_arn(arn);
-        let request = match from {
-            From::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            From::Time(ms) => request
+        let request = match begin {
+            Begin::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Begin::Time(ms) => request
                 .shard_iterator_type(ShardIteratorType::AtTimestamp)
                 .timestamp(DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))),
-            From::After(position) => request
+            Begin::After(position) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(position.to_decimal()),
         };
@@ -211,6 +226,7 @@ impl KinesisClient {
     /// Reads up to `limit` records.
     pub(super) async fn records(
         &self,
+        _slot: Slot,
         iterator: &str,
         limit: i32,
     ) -> Result<GetRecordsOutput, Failure> {
@@ -222,8 +238,8 @@ impl KinesisClient {
         self.timed(request).await
     }
 
-    /// Waits for a free call, counts it, and ends it once its time is over. Boxed here: a call's
-    /// future has 20 KiB, which an idle shard must not hold.
+    /// Counts a call, and ends it once its time is over. Boxed here: a call's future has 20 KiB, which
+    /// an idle shard must not hold.
     fn timed<'a, T, E>(
         &'a self,
         send: impl Future<Output = Result<T, SdkError<E>>> + Send + 'a,
@@ -234,8 +250,6 @@ impl KinesisClient {
     {
         Box::pin(async move {
             let inner = &*self.0;
-            let call = inner.calls.acquire().await;
-            let _call = call.expect("the semaphore is never closed");
             let status = inner.retry.status();
             status.attempt();
             let mut over = inner.clock.sleep(TIMEOUT);

@@ -10,8 +10,8 @@ use hydrant_core::backoff::Backoff;
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
 /// Most records of a call (Kinesis's limit).
 const RECORDS_MAX: usize = 10_000;
-/// What a record is taken to have until some were seen.
-const RECORD_BYTES: usize = 4096;
+/// What a record is taken to have until some were seen: an aggregate of the usual size.
+const RECORD_BYTES: usize = 64 << 10;
 /// Records are never taken to be smaller than this.
 const RECORD_BYTES_MIN: usize = 64;
 /// A shard is asked again once a tenth of the time has passed for which it has been idle ...
@@ -32,10 +32,15 @@ pub(super) struct Cursor {
     active: Duration,
     record_bytes: usize,
     pub(super) backoff: Backoff,
-    /// `MillisBehindLatest` of the last answer.
-    pub(super) behind_ms: u64,
-    /// What was tried last failed.
-    pub(super) failing: bool,
+    /// `MillisBehindLatest` of the last answer, and when it came.
+    behind_ms: u64,
+    answered: Duration,
+    /// Why what was tried last failed, if it did.
+    failing: Option<String>,
+    /// The iterator was refused as too old, and no answer came since.
+    expired: bool,
+    /// The position from which reading went to what is kept, since all before was trimmed.
+    jumped: Option<Position>,
 }
 
 impl Cursor {
@@ -47,7 +52,10 @@ impl Cursor {
             record_bytes: RECORD_BYTES,
             backoff: Backoff::default(),
             behind_ms: 0,
-            failing: false,
+            answered: now,
+            failing: None,
+            expired: false,
+            jumped: None,
         }
     }
 
@@ -76,8 +84,8 @@ impl Cursor {
     /// after `poll` at the tip, and ever later while nothing comes.
     pub(super) fn answered(&mut self, answer: &Learned, poll: &Poll, now: Duration) {
         self.backoff.reset();
-        self.failing = false;
-        self.behind_ms = answer.behind_ms;
+        (self.failing, self.expired) = (None, false);
+        (self.behind_ms, self.answered) = (answer.behind_ms, now);
         if let Some(seen) = answer.bytes.checked_div(answer.records) {
             self.active = now;
             let seen = seen.max(RECORD_BYTES_MIN);
@@ -93,9 +101,37 @@ impl Cursor {
     }
 
     /// Notes a failure: no call before `pause` is over.
-    pub(super) fn failed(&mut self, pause: Duration, now: Duration) {
-        self.failing = true;
+    pub(super) fn failed(&mut self, why: &str, pause: Duration, now: Duration) {
+        self.failing = Some(why.to_owned());
         self.due = now + pause;
+    }
+
+    /// Why reading fails now, if it does.
+    pub(super) fn failing(&self) -> Option<&str> {
+        self.failing.as_deref()
+    }
+
+    /// Forgets the iterator, which was too old; whether that is so for the first time.
+    pub(super) fn expire(&mut self) -> bool {
+        self.forget_iterator();
+        !std::mem::replace(&mut self.expired, true)
+    }
+
+    /// Goes on at what is kept, not after `after`; whether it does not do so already.
+    pub(super) fn jump(&mut self, after: Position) -> bool {
+        self.jumped.replace(after) != Some(after)
+    }
+
+    pub(super) fn has_jumped(&self, after: Position) -> bool {
+        self.jumped == Some(after)
+    }
+
+    /// How far it is behind the tip; while it fails, that grows.
+    pub(super) fn behind_ms(&self, now: Duration) -> u64 {
+        let since = now.saturating_sub(self.answered).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        let more = if self.failing.is_some() { since } else { 0 };
+        self.behind_ms.saturating_add(more)
     }
 }
 
@@ -103,7 +139,7 @@ impl Cursor {
 pub(super) struct Poll {
     /// One that is at the tip.
     pub(super) tip: Duration,
-    /// Shards of the stream.
+    /// Shards that are read.
     pub(super) shards: usize,
 }
 
@@ -167,6 +203,23 @@ mod tests {
         }
         assert!((4000..=5300).contains(&cursor.limit(1 << 20)));
         assert_eq!(cursor.limit(1 << 30), 10_000);
+    }
+
+    #[test]
+    fn what_fails_falls_behind_and_says_why() {
+        let mut cursor = Cursor::new(Duration::ZERO);
+        let second = Duration::from_secs;
+        cursor.answered(&learned(1, 10, 500), POLL, second(5));
+        assert_eq!((cursor.behind_ms(second(9)), cursor.failing()), (500, None));
+        cursor.failed("refused", second(1), second(9));
+        assert_eq!(cursor.behind_ms(second(15)), 10_500);
+        assert_eq!(cursor.failing(), Some("refused"));
+        assert!(cursor.expire() && !cursor.expire());
+        cursor.answered(&learned(0, 0, 0), POLL, second(16));
+        assert_eq!((cursor.behind_ms(second(99)), cursor.failing()), (0, None));
+        assert!(cursor.expire());
+        let after = Position::from_u64(3);
+        assert!(cursor.jump(after) && !cursor.jump(after) && cursor.has_jumped(after));
     }
 
     #[test]

@@ -17,6 +17,10 @@ mod source;
 
 mod start;
 
+mod stream;
+
+mod read;
+
 pub use client::{KinesisClient, KinesisSettings};
 pub use pace::Pace;
 pub use source::{KinesisSource, Reader};

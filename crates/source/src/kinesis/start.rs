@@ -1,8 +1,9 @@
 //! Where reading starts the first time, fixed once for all shards of a stream.
 //!
-//! `latest` is the moment at which the delivery stream first saw the stream. It is stored before the
-//! first read, so that neither a restart nor a shard that is split meanwhile skips anything: every
-//! shard is read from that moment on, which for one that is made later is its beginning.
+//! `latest` is the moment at which the delivery stream first saw the stream. Whatever the start, it is
+//! stored before the first read, so that neither a restart, another setting, nor a shard that is split
+//! meanwhile skips anything: every shard is read from there on, which for one that is made later is
+//! its beginning.
 
 use hydrant_core::stage::SourceError;
 use hydrant_core::state::{LaneState, StateStore};
@@ -10,8 +11,8 @@ use hydrant_core::{Lane, LaneKey, Position};
 
 use crate::reading::StartAt;
 
-/// Under this name the moment is stored, beside the shards, of which none is called so.
-const LATEST: &str = "@latest";
+/// Under this name the start is stored, beside the shards, of which none is called so.
+const START: &str = "@start";
 
 /// The position after which a shard is read the first time: below all sequence numbers, with the time
 /// in milliseconds where it starts at one.
@@ -21,7 +22,7 @@ pub(super) fn position(start_ms: Option<u64>) -> Position {
 
 /// What a position asks Kinesis for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum Begin {
     /// All that is kept.
     TrimHorizon,
     /// What arrived at this time or later, milliseconds since the epoch.
@@ -30,7 +31,7 @@ pub(super) enum From {
     After(Position),
 }
 
-impl From {
+impl Begin {
     pub(super) fn of(after: Position) -> Self {
         match (after.same_sequence(&Position::START), after.sub_sequence()) {
             (false, _) => Self::After(after.with_sub(0)),
@@ -40,46 +41,46 @@ impl From {
     }
 }
 
-/// The time from which on shards are read, `None` for all that is kept.
+/// The time from which on shards are read, `None` for all that is kept: as it was stored, or else as
+/// it is set, which is stored.
 pub(super) async fn resolve(
     start: StartAt,
     key: LaneKey,
     state: &dyn StateStore,
     now_ms: u64,
 ) -> Result<Option<u64>, SourceError> {
-    match start {
-        StartAt::TrimHorizon => Ok(None),
-        StartAt::Timestamp(ms) => Ok(Some(ms)),
-        StartAt::Latest => {
-            let key = LaneKey {
-                lane: Lane::new(LATEST),
-                ..key
-            };
-            let failed = |error| SourceError::Unavailable(Box::new(error));
-            let mut store = state.open(key).await.map_err(failed)?;
-            if let Some(state) = store.current() {
-                return Ok(Some(state.position.sub_sequence()));
-            }
-            let moment = LaneState::starting_after(position(Some(now_ms)));
-            store.store(moment).await.map_err(failed)?;
-            Ok(Some(now_ms))
-        }
+    let failed = |error| SourceError::Unavailable(Box::new(error));
+    let key = LaneKey {
+        lane: Lane::new(START),
+        ..key
+    };
+    let mut store = state.open(key).await.map_err(failed)?;
+    if store.current().is_none() {
+        let first = position(match start {
+            StartAt::TrimHorizon => None,
+            StartAt::Timestamp(ms) => Some(ms),
+            StartAt::Latest => Some(now_ms),
+        });
+        let state = LaneState::starting_after(first);
+        store.store(state).await.map_err(failed)?;
     }
+    let stored = store.current().map(|state| state.position.sub_sequence());
+    Ok(stored.filter(|ms| *ms > 0))
 }
 
 #[cfg(test)]
 mod tests {
     use hydrant_core::Position;
 
-    use super::{From, position};
+    use super::{Begin, position};
 
     #[test]
     fn a_start_is_below_every_number_and_comes_back() {
         let start = position(Some(1_700_000_000_000));
         assert!(start < Position::from_u64(1) && position(None) < start);
-        assert_eq!(From::of(start), From::Time(1_700_000_000_000));
-        assert_eq!(From::of(position(None)), From::TrimHorizon);
+        assert_eq!(Begin::of(start), Begin::Time(1_700_000_000_000));
+        assert_eq!(Begin::of(position(None)), Begin::TrimHorizon);
         let record = Position::from_u64(9);
-        assert_eq!(From::of(record.with_sub(4)), From::After(record));
+        assert_eq!(Begin::of(record.with_sub(4)), Begin::After(record));
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct FakeShard {
     pub(crate) parents: Vec<&'static str>,
     pub(crate) records: Vec<String>,
     pub(crate) closed: bool,
+    /// `ListShards` does not name it any more.
+    pub(crate) unlisted: bool,
 }
 
 #[derive(Default)]
@@ -92,6 +94,7 @@ impl FakeKinesis {
             parents: parents.to_vec(),
             records: records.iter().map(|data| (*data).to_owned()).collect(),
             closed: false,
+            unlisted: false,
         };
         self.state().shards.insert(id, shard);
     }
@@ -141,7 +144,10 @@ fn answer(state: &mut State, operation: &str, body: &[u8]) -> Option<(u16, Strin
             "StreamStatus": "ACTIVE", "RetentionPeriodHours": 24, "OpenShardCount": 1,
             "StreamCreationTimestamp": state.created, "EnhancedMonitoring": [],
         } }),
-        "ListShards" => json!({ "Shards": state.shards.iter().map(listed).collect::<Vec<_>>() }),
+        "ListShards" => {
+            let named = state.shards.iter().filter(|(_, shard)| !shard.unlisted);
+            json!({ "Shards": named.map(listed).collect::<Vec<_>>() })
+        }
         "GetShardIterator" => {
             let shard = body["ShardId"].as_str().unwrap();
             if !state.shards.contains_key(shard) {

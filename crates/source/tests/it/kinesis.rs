@@ -250,8 +250,10 @@ async fn a_stream_made_again_is_another_one() {
     let read = world
         .read(&source, "shardId-0", Position::from_u64(1))
         .await;
-    assert!(matches!(read, Err(SourceError::Broken(_))));
-    assert!(source.is_deleted());
+    // What was read before must be delivered: an error would give it up.
+    let read = read.unwrap();
+    assert!(read.blocks.is_empty() && !read.ended && source.is_deleted());
+    assert!(matches!(source.lanes().await, Err(SourceError::Broken(_))));
     let again = world.source().await;
     assert_ne!(again.identity(), source.identity());
 }
@@ -268,6 +270,89 @@ async fn a_shard_that_is_gone_has_ended() {
         .unwrap();
     assert!(read.ended && read.blocks.is_empty());
     assert!(!source.is_deleted());
+}
+
+#[tokio::test]
+async fn a_shard_that_is_not_listed_any_more_is_read_to_its_end() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &FIVE);
+    world.fake.shard("shardId-1", &["shardId-0"], &[]);
+    let source = world.source().await;
+    {
+        let mut state = world.fake.state();
+        let shard = state.shards.get_mut("shardId-0").unwrap();
+        (shard.closed, shard.unlisted) = (true, true);
+    }
+    assert_eq!(source.lanes().await.unwrap().len(), 1);
+    let (got, ended) = world.read_all(&source, "shardId-0", 6).await;
+    assert!(ended);
+    assert_eq!(got, FIVE);
+}
+
+#[tokio::test]
+async fn a_new_stream_under_the_old_name_is_noticed_by_its_shards() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    let source = world.source().await;
+    tokio::time::sleep(Duration::from_secs(6) / SPEED).await;
+    world.fake.state().created += 100.0;
+    world.fake.shard("shardId-1", &[], &["b"]);
+    assert!(matches!(source.lanes().await, Err(SourceError::Broken(_))));
+    assert!(source.is_deleted());
+}
+
+#[tokio::test]
+async fn a_start_that_is_set_later_does_not_move_what_was_begun() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    world.fake.shard("shardId-1", &["shardId-0"], &["b"]);
+    for (start, lane) in [
+        (StartAt::TrimHorizon, "shardId-0"),
+        (StartAt::Latest, "shardId-1"),
+    ] {
+        let (source, _) = world.open(start, START_MS).await;
+        source.lanes().await.unwrap();
+        world.read_all(&source, lane, 1).await;
+    }
+    for asked in world.fake.seen("GetShardIterator") {
+        assert_eq!(asked["ShardIteratorType"], "TRIM_HORIZON");
+    }
+}
+
+#[tokio::test]
+async fn a_start_in_the_future_is_waited_for() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    let later = START_MS + 90_000;
+    let (source, _) = world.open(StartAt::Timestamp(later), START_MS).await;
+    source.lanes().await.unwrap();
+    let began = Instant::now();
+    world.read_all(&source, "shardId-0", 1).await;
+    assert!(began.elapsed() * SPEED > Duration::from_secs(80));
+    assert_eq!(world.fake.seen("GetShardIterator").len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_does_not_hold_another_up() {
+    let world = World::new().await;
+    let many = vec!["x"; 30];
+    world.fake.shard("shardId-0", &[], &many);
+    let (idle, busy) = (world.source().await, world.source().await);
+    // At the tip, and refused: its next call is many seconds away.
+    let refused = Fault::Error(400, "AccessDeniedException");
+    world.fake.fail("GetRecords", &[refused]);
+    let tip = Position::from_u64(30);
+    let lane = Lane::new("shardId-0");
+    let waiting = idle.read(&lane, tip, BYTES, WAIT, &world.account);
+    let busy = async {
+        tokio::time::sleep(Duration::from_secs(2) / SPEED).await;
+        let began = Instant::now();
+        world.read_all(&busy, "shardId-0", many.len()).await;
+        began.elapsed() * SPEED
+    };
+    let (_, took) = tokio::join!(waiting, busy);
+    // Ten calls; the fast clock makes each request some hundred milliseconds long.
+    assert!(took < Duration::from_secs(14), "{took:?}");
 }
 
 #[tokio::test]

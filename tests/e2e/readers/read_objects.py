@@ -74,10 +74,13 @@ def s3_client():
 
 
 def read_s3(bucket, prefix=""):
-    """Every object of `bucket` whose key begins with `prefix`."""
+    """Every object of `bucket` whose key begins with `prefix`; names that begin with a dot are not objects."""
     client, found = s3_client(), []
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
+            if any(name.startswith(".") for name in entry["Key"].split("/")):
+                # A probe, which may be gone already.
+                continue
             body = client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
             if len(body) != entry["Size"]:
                 raise Unreadable(f"{entry['Key']}: {len(body)} bytes, listed as {entry['Size']}")

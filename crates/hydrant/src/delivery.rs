@@ -138,12 +138,8 @@ impl Delivery {
             return SourceSnapshot::default();
         };
         let source = remote.source.borrow().clone();
-        let mut requests = remote.client.status().snapshot();
-        // Calls for other shards succeed meanwhile, and clear what is told here.
-        let failing = source.as_ref().and_then(|source| source.failing());
-        requests.last_error = failing.or(requests.last_error);
         SourceSnapshot {
-            requests,
+            requests: remote.client.status().snapshot(),
             behind_ms: source.map_or(0, |source| source.behind_ms()),
         }
     }

@@ -14,6 +14,8 @@ pub mod stdout;
 
 pub mod error_output;
 
+mod limit;
+
 pub use directory::Directory;
 pub use error_output::FirehoseErrors;
 pub use key::KeyRules;

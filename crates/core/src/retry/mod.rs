@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::rng::Rng;
 
-pub use status::{Class, Status, StatusSnapshot};
+pub use status::{Class, Failing, Status, StatusSnapshot};
 
 /// Least pause after a failure that a person must mend: no use in asking sooner.
 const SLOW: Duration = Duration::from_secs(15);
@@ -66,29 +66,13 @@ impl Retry {
         &self.0.status
     }
 
-    /// Counts a failed attempt at `what` and waits before the next one. Dropping it cancels.
-    pub async fn pause(&self, backoff: &mut Backoff, what: &str, place: &str, fault: &Fault) {
-        let pause = self.failed(backoff, what, place, fault);
-        self.0.clock.sleep(pause).await;
-    }
-
-    /// Counts a failed attempt at `what`; gives the pause before the next one.
-    pub fn failed(
-        &self,
-        backoff: &mut Backoff,
-        what: &str,
-        place: &str,
-        fault: &Fault,
-    ) -> Duration {
-        let shared = &self.0;
-        shared.status.failed(fault.class, &fault.text);
-        let slow = matches!(fault.class, Class::Auth | Class::Missing).then_some(SLOW);
-        let pause = backoff.next(&*shared.rng, slow.max(fault.after));
-        if self.warn_is_due() {
-            let retries = shared.status.snapshot().retries;
-            warn!(place, what, retries, error = %fault.text, ?pause, "it failed, trying again");
+    /// Begins attempts at one thing.
+    pub fn attempts(&self) -> Attempts {
+        Attempts {
+            retry: self.clone(),
+            backoff: Backoff::default(),
+            failing: None,
         }
-        pause
     }
 
     fn warn_is_due(&self) -> bool {
@@ -103,5 +87,41 @@ impl Retry {
                 .warn_from_ms
                 .compare_exchange(from_ms, next_ms, order, order)
                 .is_ok()
+    }
+}
+
+/// The attempts at one thing. After the first failure it counts as failing until this is dropped.
+pub struct Attempts {
+    retry: Retry,
+    backoff: Backoff,
+    failing: Option<Failing>,
+}
+
+impl Attempts {
+    /// Counts a failed attempt at `what` and waits before the next one. Dropping it cancels.
+    pub async fn pause(&mut self, what: &str, place: &str, fault: &Fault) {
+        let pause = self.failed(what, place, fault);
+        self.retry.0.clock.sleep(pause).await;
+    }
+
+    /// Counts a failed attempt at `what`; gives the pause before the next one.
+    pub fn failed(&mut self, what: &str, place: &str, fault: &Fault) -> Duration {
+        let shared = &self.retry.0;
+        shared.status.failed(fault.class, &fault.text);
+        self.failing = Some(shared.status.fails(fault.class));
+        let slow = matches!(fault.class, Class::Auth | Class::Missing).then_some(SLOW);
+        let pause = self.backoff.next(&*shared.rng, slow.max(fault.after));
+        if self.retry.warn_is_due() {
+            let retries = shared.status.snapshot().retries;
+            warn!(place, what, retries, error = %fault.text, ?pause, "it failed, trying again");
+        }
+        pause
+    }
+
+    /// It was done.
+    pub fn succeeded(self) {
+        let retry = self.retry.clone();
+        drop(self);
+        retry.status().succeeded();
     }
 }

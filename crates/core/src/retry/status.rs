@@ -1,6 +1,7 @@
 //! What retries are doing: counters and the last error, for the status page and the metrics.
 //! Written by sources and sinks, read by whoever holds the handle.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,8 @@ struct Counters {
     throttles: AtomicU64,
     auth_failures: AtomicU64,
     missing_places: AtomicU64,
+    /// What fails now, by class.
+    failing: [AtomicU64; 4],
     last_error: Mutex<Option<String>>,
 }
 
@@ -31,7 +34,9 @@ pub struct StatusSnapshot {
     pub auth_failures: u64,
     /// Failures of those because the bucket or stream is not there.
     pub missing_places: u64,
-    /// The last failure, until an attempt succeeds.
+    /// How many things fail now and are tried again, by why: every class is there.
+    pub failing: BTreeMap<&'static str, u64>,
+    /// The last failure, until something succeeds and nothing fails.
     pub last_error: Option<String>,
 }
 
@@ -48,6 +53,34 @@ pub enum Class {
     Missing,
 }
 
+impl Class {
+    const ALL: [Self; 4] = [Self::Transient, Self::Throttled, Self::Auth, Self::Missing];
+
+    /// A word for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Auth => "auth",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// Something fails and is tried again, as long as this is kept.
+pub struct Failing {
+    status: Status,
+    class: Class,
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.status
+            .failing(self.class)
+            .fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Status {
     /// The counters now.
     pub fn snapshot(&self) -> StatusSnapshot {
@@ -59,6 +92,9 @@ impl Status {
             throttles: load(&counters.throttles),
             auth_failures: load(&counters.auth_failures),
             missing_places: load(&counters.missing_places),
+            failing: Class::ALL
+                .map(|class| (class.as_str(), load(self.failing(class))))
+                .into(),
             last_error: self.last_error().clone(),
         }
     }
@@ -68,9 +104,31 @@ impl Status {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that it succeeded.
+    /// Notes a success; the last error goes once nothing fails any more.
     pub fn succeeded(&self) {
-        *self.last_error() = None;
+        let fails = |class| self.failing(class).load(Ordering::Relaxed) > 0;
+        if !Class::ALL.into_iter().any(fails) {
+            *self.last_error() = None;
+        }
+    }
+
+    /// Says that something fails, until what is given back is dropped.
+    pub fn fails(&self, class: Class) -> Failing {
+        self.failing(class).fetch_add(1, Ordering::Relaxed);
+        Failing {
+            status: self.clone(),
+            class,
+        }
+    }
+
+    fn failing(&self, class: Class) -> &AtomicU64 {
+        let [transient, throttled, auth, missing] = &self.0.failing;
+        match class {
+            Class::Transient => transient,
+            Class::Throttled => throttled,
+            Class::Auth => auth,
+            Class::Missing => missing,
+        }
     }
 
     /// Notes a failure after which another attempt follows.
@@ -91,5 +149,29 @@ impl Status {
             .last_error
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, Status};
+
+    #[test]
+    fn fails_until_the_last_of_those_that_do_is_done() {
+        let status = Status::default();
+        let failing = || status.snapshot().failing.into_values().sum::<u64>();
+        assert_eq!((status.snapshot().failing.len(), failing()), (4, 0));
+        let (one, two) = (status.fails(Class::Auth), status.fails(Class::Auth));
+        status.failed(Class::Auth, "refused");
+        assert_eq!(status.snapshot().failing["auth"], 2);
+        drop(one);
+        status.succeeded();
+        assert!(
+            status.snapshot().last_error.is_some(),
+            "the other one fails still"
+        );
+        drop(two);
+        status.succeeded();
+        assert_eq!((status.snapshot().last_error, failing()), (None, 0));
     }
 }

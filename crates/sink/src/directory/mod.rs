@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use hydrant_core::backoff::Backoff;
 use hydrant_core::clock::Clock;
 use hydrant_core::offload::{self, Offload};
 use hydrant_core::rng::Rng;
@@ -172,14 +171,14 @@ impl Inner {
         place: &Path,
         step: impl Fn() -> Result<T, Trouble> + Clone + Send + 'static,
     ) -> Result<T, SinkError> {
-        let mut backoff = Backoff::default();
+        let mut attempts = self.retry.attempts();
         loop {
             self.retry.status().attempt();
             let step = step.clone();
             let error = match offload::run(self.io.clone(), step).await {
                 Err(lost) => return Err(unavailable(lost)),
                 Ok(Ok(done)) => {
-                    self.retry.status().succeeded();
+                    attempts.succeeded();
                     return Ok(done);
                 }
                 Ok(Err(Trouble::Lost(error))) => return Err(unavailable(error)),
@@ -193,7 +192,7 @@ impl Inner {
                 text,
             };
             let place = place.display().to_string();
-            self.retry.pause(&mut backoff, what, &place, &fault).await;
+            attempts.pause(what, &place, &fault).await;
         }
     }
 }

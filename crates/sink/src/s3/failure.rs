@@ -39,6 +39,10 @@ impl Failure {
         }
     }
 
+    pub(super) fn asks_to_slow_down(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.class == Class::Throttled)
+    }
+
     /// The request took longer than its limit.
     pub(super) fn timeout(limit: Duration) -> Self {
         let text = format!("no answer within {} s", limit.as_secs());

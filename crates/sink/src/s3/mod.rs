@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::Client;
-use hydrant_core::backoff::Backoff;
 use hydrant_core::clock::Clock;
+use hydrant_core::retry::{Failing, Fault, Retry, Status};
 use hydrant_core::rng::Rng;
 use hydrant_core::stage::{ObjectId, ObjectMeta, ObjectSink, ObjectUpload, SinkError};
 use hydrant_core::{BoxFuture, Digest};
@@ -30,7 +30,7 @@ use hydrant_core::{BoxFuture, Digest};
 use self::failure::Failure;
 use self::upload::S3Upload;
 use crate::key::KeyRules;
-use hydrant_core::retry::{Retry, Status};
+use crate::limit::Limit;
 
 pub use self::checksum::Checksum;
 pub use self::client::{S3Credentials, S3Settings};
@@ -56,6 +56,9 @@ struct Inner {
     rules: KeyRules,
     retry: Retry,
     mode: AtomicU8,
+    limit: Limit,
+    /// Kept while the last probe failed.
+    unready: Mutex<Option<Failing>>,
     /// Uploads that were dropped, as key and upload id; aborted when the next one starts.
     orphans: Mutex<Vec<(String, String)>>,
 }
@@ -79,7 +82,7 @@ impl S3 {
         let client = client::client(&settings)
             .await
             .map_err(|fault| vec![fault])?;
-        let (mode, orphans) = (AtomicU8::new(0), Mutex::default());
+        let (mode, limit) = (AtomicU8::new(0), Limit::default());
         let retry = Retry::new(clock, rng);
         Ok(Self(Arc::new(Inner {
             client,
@@ -87,7 +90,9 @@ impl S3 {
             rules,
             retry,
             mode,
-            orphans,
+            limit,
+            unready: Mutex::default(),
+            orphans: Mutex::default(),
         })))
     }
 
@@ -154,6 +159,20 @@ impl Inner {
         self.mode.store(number, Ordering::Relaxed);
     }
 
+    /// Notes how the last probe went: a sink that never got ready fails too.
+    fn set_unready(&self, fault: Option<&Fault>) {
+        let status = self.retry.status();
+        let failing = fault.map(|fault| {
+            status.failed(fault.class, &fault.text);
+            status.fails(fault.class)
+        });
+        let ready = failing.is_none();
+        *self.unready.lock().unwrap_or_else(PoisonError::into_inner) = failing;
+        if ready {
+            status.succeeded();
+        }
+    }
+
     fn place(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.settings.bucket)
     }
@@ -171,16 +190,21 @@ impl Inner {
         special: fn(&Failure) -> bool,
         request: impl Fn() -> BoxFuture<'a, Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let mut backoff = Backoff::default();
+        let mut attempts = self.retry.attempts();
         loop {
             let fault = match request().await {
-                Ok(done) => return Ok(done),
-                Err(failure) if special(&failure) => return Err(failure),
+                Ok(done) => {
+                    attempts.succeeded();
+                    return Ok(done);
+                }
+                Err(failure) if special(&failure) => {
+                    // An answer, if not the one that was hoped for.
+                    attempts.succeeded();
+                    return Err(failure);
+                }
                 Err(failure) => failure.into_fault(),
             };
-            self.retry
-                .pause(&mut backoff, what, &self.place(key), &fault)
-                .await;
+            attempts.pause(what, &self.place(key), &fault).await;
         }
     }
 }

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::{Inner, S3Mode};
 
 /// Folder of the probe objects, below the static part of the prefix.
-const PROBE_DIR: &str = ".hydrant-probe/";
+pub(super) const PROBE_DIR: &str = ".hydrant-probe/";
 /// Hex digits of the probe's name.
 const NAME_HEX: usize = 16;
 /// Times to try. Another worker may remove its probe, which has the same name, between two puts.
@@ -19,6 +19,7 @@ pub(super) async fn probe(sink: &Inner) -> Result<S3Mode, SinkError> {
     let name: String = rules.digest().to_hex().chars().take(NAME_HEX).collect();
     let key = format!("{}{PROBE_DIR}{name}", rules.static_prefix());
     let mode = probe_key(sink, &key).await?;
+    sink.set_unready(None);
     if let Err(failure) = sink.delete(&key).await {
         debug!(place = %sink.place(&key), error = %failure.into_fault().text, "the probe was not removed");
     }
@@ -41,7 +42,11 @@ async fn probe_key(sink: &Inner, key: &str) -> Result<S3Mode, SinkError> {
             Ok(()) => {}
             Err(Failure::Exists) => return Ok(S3Mode::Conditional),
             Err(Failure::Unsupported(_)) => return Ok(S3Mode::Overwrite),
-            Err(failure) => return Err(SinkError::Unavailable(failure.into_fault().text.into())),
+            Err(failure) => {
+                let fault = failure.into_fault();
+                sink.set_unready(Some(&fault));
+                return Err(SinkError::Unavailable(fault.text.into()));
+            }
         }
     }
     Ok(S3Mode::Overwrite)

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::pin::pin;
 use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -12,6 +11,7 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use futures_util::future::{Either, select};
+use hydrant_core::BoxFuture;
 use hydrant_core::stage::ObjectMeta;
 
 use super::checksum::Checksum;
@@ -257,27 +257,39 @@ impl Inner {
             && self.settings.checksum != Checksum::RequiredOnly
     }
 
-    /// Counts an attempt and ends it once its time is over.
-    async fn timed<T, E>(
-        &self,
+    /// Waits for a place, counts an attempt and ends it once its time is over.
+    fn timed<'a, T: Send + 'a, E>(
+        &'a self,
         body_bytes: usize,
-        send: impl Future<Output = Result<T, SdkError<E>>>,
-    ) -> Result<T, Failure>
+        send: impl Future<Output = Result<T, SdkError<E>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Failure>>
     where
-        E: ProvideErrorMetadata + Error + 'static,
+        E: ProvideErrorMetadata + Error + Send + 'static,
     {
-        self.retry.status().attempt();
-        let mib = u32::try_from(body_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-        let limit = TIMEOUT_BASE.saturating_add(TIMEOUT_PER_MIB.saturating_mul(mib));
-        let send = pin!(send);
-        match select(send, self.retry.clock().sleep(limit)).await {
-            Either::Left((Ok(done), _)) => {
-                self.retry.status().succeeded();
-                Ok(done)
+        // Boxed before anything waits: the SDK's futures are large.
+        let send = Box::pin(send);
+        Box::pin(async move {
+            let place = self.limit.enter().await;
+            self.retry.status().attempt();
+            let mib = u32::try_from(body_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+            let limit = TIMEOUT_BASE.saturating_add(TIMEOUT_PER_MIB.saturating_mul(mib));
+            let (failure, overloaded) = match select(send, self.retry.clock().sleep(limit)).await {
+                Either::Left((Ok(done), _)) => {
+                    place.answered();
+                    return Ok(done);
+                }
+                Either::Left((Err(error), _)) => {
+                    let failure = Failure::from(error);
+                    let asked = failure.asks_to_slow_down();
+                    (failure, asked)
+                }
+                Either::Right(_) => (Failure::timeout(limit), true),
+            };
+            if overloaded {
+                place.overloaded();
             }
-            Either::Left((Err(error), _)) => Err(error.into()),
-            Either::Right(_) => Err(Failure::timeout(limit)),
-        }
+            Err(failure)
+        })
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use aws_sdk_s3::types::CompletedPart;
 use bytes::{Bytes, BytesMut};
 use hydrant_core::BoxFuture;
-use hydrant_core::backoff::Backoff;
 use hydrant_core::stage::{Completed, ObjectMeta, ObjectUpload, SinkError};
 use tracing::{debug, warn};
 
@@ -173,6 +172,9 @@ impl S3Upload {
             Bytes::new()
         };
         let result = self.make_visible(body).await;
+        if result.is_ok() {
+            self.sink.retry.status().succeeded();
+        }
         if let Some(mut multipart) = self.multipart.take() {
             if !matches!(result, Ok(Completed::Written)) {
                 abort(&self.sink, &multipart.key, &multipart.id).await;
@@ -185,7 +187,7 @@ impl S3Upload {
     async fn make_visible(&self, body: Bytes) -> Result<Completed, SinkError> {
         let (sink, key) = (&self.sink, &self.meta.key);
         let checksum = self.checksum.to_base64();
-        let mut backoff = Backoff::default();
+        let mut attempts = sink.retry.attempts();
         loop {
             // The probe proved the condition of a put only: some servers ignore that of a completion.
             let trusts_condition = sink.mode() == S3Mode::Conditional && self.multipart.is_none();
@@ -221,13 +223,8 @@ impl S3Upload {
                 }
                 Err(other) => other.into_fault(),
             };
-            sink.retry
-                .pause(
-                    &mut backoff,
-                    "making an object visible",
-                    &sink.place(key),
-                    &fault,
-                )
+            attempts
+                .pause("making an object visible", &sink.place(key), &fault)
                 .await;
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hydrant_core::Position;
-use hydrant_core::backoff::Backoff;
+use hydrant_core::retry::{Attempts, Fault, Retry};
 
 /// An iterator is used for so long; Kinesis lets it expire after five minutes.
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
@@ -22,7 +22,6 @@ const IDLE_POLL: Duration = Duration::from_secs(10);
 const IDLE_POLL_PER_SHARD: Duration = Duration::from_millis(20);
 
 /// See the module's header. Times are of the monotonic clock.
-#[derive(Debug)]
 pub(super) struct Cursor {
     /// The iterator, the position that it follows, and when it was issued.
     iterator: Option<(Position, String, Duration)>,
@@ -31,12 +30,11 @@ pub(super) struct Cursor {
     /// When the last record came, or reading began.
     active: Duration,
     record_bytes: usize,
-    pub(super) backoff: Backoff,
     /// `MillisBehindLatest` of the last answer, and when it came.
     behind_ms: u64,
     answered: Duration,
-    /// Why what was tried last failed, if it did.
-    failing: Option<String>,
+    /// The attempts since something failed.
+    attempts: Option<Attempts>,
     /// The iterator was refused as too old, and no answer came since.
     expired: bool,
     /// The position from which reading went to what is kept, since all before was trimmed.
@@ -50,10 +48,9 @@ impl Cursor {
             due: Duration::ZERO,
             active: now,
             record_bytes: RECORD_BYTES,
-            backoff: Backoff::default(),
             behind_ms: 0,
             answered: now,
-            failing: None,
+            attempts: None,
             expired: false,
             jumped: None,
         }
@@ -83,8 +80,10 @@ impl Cursor {
     /// Learns from an answer, and sets when the next call is due: at once while there is more,
     /// after `poll` at the tip, and ever later while nothing comes.
     pub(super) fn answered(&mut self, answer: &Learned, poll: &Poll, now: Duration) {
-        self.backoff.reset();
-        (self.failing, self.expired) = (None, false);
+        if let Some(attempts) = self.attempts.take() {
+            attempts.succeeded();
+        }
+        self.expired = false;
         (self.behind_ms, self.answered) = (answer.behind_ms, now);
         if let Some(seen) = answer.bytes.checked_div(answer.records) {
             self.active = now;
@@ -100,15 +99,10 @@ impl Cursor {
         };
     }
 
-    /// Notes a failure: no call before `pause` is over.
-    pub(super) fn failed(&mut self, why: &str, pause: Duration, now: Duration) {
-        self.failing = Some(why.to_owned());
-        self.due = now + pause;
-    }
-
-    /// Why reading fails now, if it does.
-    pub(super) fn failing(&self) -> Option<&str> {
-        self.failing.as_deref()
+    /// Counts a failure: no call before a pause is over.
+    pub(super) fn failed(&mut self, retry: &Retry, place: &str, fault: &Fault, now: Duration) {
+        let attempts = self.attempts.get_or_insert_with(|| retry.attempts());
+        self.due = now + attempts.failed("reading a shard", place, fault);
     }
 
     /// Forgets the iterator, which was too old; whether that is so for the first time.
@@ -130,7 +124,7 @@ impl Cursor {
     pub(super) fn behind_ms(&self, now: Duration) -> u64 {
         let since = now.saturating_sub(self.answered).as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
-        let more = if self.failing.is_some() { since } else { 0 };
+        let more = if self.attempts.is_some() { since } else { 0 };
         self.behind_ms.saturating_add(more)
     }
 }
@@ -206,17 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_falls_behind_and_says_why() {
+    fn an_expired_iterator_is_one_slip_and_a_jump_is_made_once() {
         let mut cursor = Cursor::new(Duration::ZERO);
-        let second = Duration::from_secs;
-        cursor.answered(&learned(1, 10, 500), POLL, second(5));
-        assert_eq!((cursor.behind_ms(second(9)), cursor.failing()), (500, None));
-        cursor.failed("refused", second(1), second(9));
-        assert_eq!(cursor.behind_ms(second(15)), 10_500);
-        assert_eq!(cursor.failing(), Some("refused"));
         assert!(cursor.expire() && !cursor.expire());
-        cursor.answered(&learned(0, 0, 0), POLL, second(16));
-        assert_eq!((cursor.behind_ms(second(99)), cursor.failing()), (0, None));
+        cursor.answered(&learned(0, 0, 7), POLL, Duration::from_secs(16));
+        assert_eq!(cursor.behind_ms(Duration::from_secs(99)), 7);
         assert!(cursor.expire());
         let after = Position::from_u64(3);
         assert!(cursor.jump(after) && !cursor.jump(after) && cursor.has_jumped(after));

@@ -67,15 +67,6 @@ impl KinesisSource {
         let behind = cursors.values().map(|cursor| cursor.behind_ms(now));
         behind.max().unwrap_or(0)
     }
-
-    /// Why a shard cannot be read now, if there is one.
-    pub fn failing(&self) -> Option<String> {
-        let cursors = lock(&self.shared.cursors);
-        let mut failing = cursors
-            .iter()
-            .filter_map(|(lane, cursor)| cursor.failing().map(|why| format!("{lane}: {why}")));
-        failing.next()
-    }
 }
 
 impl Source for KinesisSource {

@@ -164,10 +164,7 @@ impl Shared {
     pub(super) fn pause(&self, lane: &Lane, fault: &Fault) {
         let place = format!("{} {lane}", self.client.stream());
         let retry = self.client.retry();
-        self.cursor(lane, |cursor, now| {
-            let pause = retry.failed(&mut cursor.backoff, "reading a shard", &place, fault);
-            cursor.failed(&fault.text, pause, now);
-        });
+        self.cursor(lane, |cursor, now| cursor.failed(retry, &place, fault, now));
     }
 }
 

@@ -5,3 +5,5 @@
 mod model;
 
 mod two_workers;
+
+mod neighbours;

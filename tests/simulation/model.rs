@@ -58,13 +58,18 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(seed: u64, hooks: Arc<dyn Hooks>) -> Self {
-        let world = World::new(seed);
+        Self::in_world(&World::new(seed), "model", hooks)
+    }
+
+    /// A delivery stream of this name, beside others in the same world.
+    pub(crate) fn in_world(world: &World, name: &str, hooks: Arc<dyn Hooks>) -> Self {
+        let world = world.clone();
         let records = records(&world);
         let source = SimSource::new(&world).with_lane("lane-0", records.clone(), true);
         let source = Arc::new(source);
         let (store, sink) = (SimStore::new(&world), SimSink::new(&world));
         let key = LaneKey {
-            delivery_stream: "model".into(),
+            delivery_stream: name.into(),
             source: "sim-stream-1".into(),
             lane: Lane::new("lane-0"),
         };
@@ -115,14 +120,19 @@ impl Model {
     }
 
     pub(crate) fn context(&self, variant: &'static str) -> LaneContext {
+        // Small enough that pressure seals ranges now and then.
+        let bytes = usize::try_from(self.world.rng.between(600, 5000)).unwrap();
+        self.context_of(variant, &Budget::new(bytes))
+    }
+
+    /// The lane as a worker with this budget takes it.
+    pub(crate) fn context_of(&self, variant: &'static str, budget: &Budget) -> LaneContext {
         let plans: BTreeMap<_, _> = VARIANTS
             .iter()
             .map(|v| self.plan(v))
             .map(|plan| (plan.version, plan))
             .collect();
         let current = Digest::of(variant.as_bytes());
-        // Small enough that pressure seals ranges now and then.
-        let budget = Budget::new(usize::try_from(self.world.rng.between(600, 5000)).unwrap());
         let width = usize::try_from(self.world.rng.between(1, 3)).unwrap();
         LaneContext {
             key: self.key.clone(),
@@ -131,7 +141,7 @@ impl Model {
             versions: Arc::new(SimVersions { plans, current }),
             offload: Arc::new(SimOffload::new(&self.world, width)),
             clock: Arc::new(self.world.clone()),
-            account: budget.account("model"),
+            account: budget.account(&self.key.delivery_stream),
             status: self.status.clone(),
             interval: Duration::from_millis(self.world.rng.between(50, 900)),
             read_bytes: usize::try_from(self.world.rng.between(30, 400)).unwrap(),
@@ -141,7 +151,12 @@ impl Model {
 
     /// Starts a worker that works on the lane until it ends or is taken away.
     pub(crate) fn start_worker(&self, variant: &'static str) -> u64 {
-        let (context, world) = (self.context(variant), self.world.clone());
+        self.start_lane(self.context(variant))
+    }
+
+    /// The same with what the lane is taken up with.
+    pub(crate) fn start_lane(&self, context: LaneContext) -> u64 {
+        let world = self.world.clone();
         self.world.start(async move {
             let (_keep, mut stop) = watch::channel(false);
             loop {

@@ -52,6 +52,9 @@ const KEEP_ALIVE: Duration = Duration::from_mins(1);
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: usize = 10 << 10;
 
+/// What is refused for lack of memory is read on for so long, and thrown away.
+const DISCARD: Duration = Duration::from_secs(5);
+
 /// Calls that run when the server is told to stop have so long to end.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -297,7 +300,13 @@ impl Api {
         if length > MAX_BODY_BYTES {
             return Err(too_long());
         }
-        let mut permit = self.kinesis.hold(length * COPIES_OF_BODY).await?;
+        let mut permit = match self.kinesis.hold(length * COPIES_OF_BODY).await {
+            Ok(permit) => permit,
+            Err(throttled) => {
+                self.discard(body).await;
+                return Err(throttled);
+            }
+        };
         let mut gathered = BytesMut::new();
         let (mut window, mut since) = (self.clock.sleep(WINDOW), 0);
         loop {
@@ -329,6 +338,21 @@ impl Api {
         }
         permit.resize(gathered.len() * COPIES_OF_BODY);
         Ok((gathered.freeze(), permit))
+    }
+
+    /// Reads a body on and keeps nothing of it: a client that still sends would take the closed
+    /// connection for the answer.
+    async fn discard(&self, mut body: Incoming) {
+        let (mut over, mut left) = (self.clock.sleep(DISCARD), MAX_BODY_BYTES);
+        while left > 0 {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = &mut over => return,
+            };
+            let Some(Ok(frame)) = frame else { return };
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
     }
 
     /// Adds the ids by which a call is found again.

@@ -17,6 +17,8 @@ mod versions;
 
 mod crash;
 
+mod memory;
+
 mod delivery;
 
 pub mod service;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hydrant_core::budget::Budget;
 use hydrant_core::clock::Clock;
 use hydrant_core::offload::{Offload, run};
 use hydrant_log::disk::{ProcessAbort, RealDisk};
@@ -22,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::config::types::Config;
 use crate::delivery::Delivery;
+use crate::memory::{self, Memory};
 use crate::runtime::{Pool, RealClock, RealRng};
 use crate::stages::Parts;
 use crate::store::DigestStore;
@@ -39,7 +39,7 @@ const DRAIN: Duration = Duration::from_secs(25);
 pub struct Service {
     pub(crate) streams: Arc<Streams>,
     pub(crate) deliveries: Vec<Arc<Delivery>>,
-    pub(crate) budget: Budget,
+    pub(crate) memory: Memory,
     pub(crate) clock: Arc<dyn Clock>,
     rng: Arc<RealRng>,
     state: StateLog,
@@ -58,6 +58,7 @@ impl Service {
         let io: Arc<dyn Offload> =
             Pool::start("hydrant-io", IO_THREADS).context("no threads for I/O")?;
         let engine = WasmEngine::new()?;
+        let memory = memory::divide(config, cpu.width(), &engine);
         let env = Env {
             disk: Arc::new(RealDisk),
             io: io.clone(),
@@ -84,11 +85,10 @@ impl Service {
             rng: rng.clone(),
             pace: Pace::default(),
         };
-        let budget = Budget::new(config.memory.as_usize());
         let mut service = Self {
             streams,
             deliveries: Vec::new(),
-            budget,
+            memory,
             clock,
             rng,
             state,
@@ -174,7 +174,7 @@ impl Service {
         for delivery in &self.deliveries {
             let (delivery, streams, state) =
                 (delivery.clone(), self.streams.clone(), self.state.clone());
-            let (budget, stop) = (self.budget.clone(), stop.clone());
+            let (budget, stop) = (self.memory.budget.clone(), stop.clone());
             running.spawn(async move { delivery.run(streams, state, budget, stop).await });
         }
         let (streams, clock) = (self.streams.clone(), self.clock.clone());
@@ -207,7 +207,7 @@ impl Service {
     /// Serves the Kinesis API until `stop` turns true.
     pub async fn serve_api(&self, server: hydrant_api::Server, mut stop: watch::Receiver<bool>) {
         let shutdown = async move { told_to_stop(&mut stop).await };
-        let account = self.budget.account("api");
+        let account = self.memory.budget.account(memory::API);
         let (streams, clock) = (self.streams.clone(), self.clock.clone());
         server
             .serve(streams, account, clock, self.rng.clone(), shutdown)

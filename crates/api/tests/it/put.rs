@@ -256,6 +256,11 @@ async fn a_full_budget_throttles_after_a_while() {
     let (_, kind, message) = api.err("PutRecord", put.clone()).await;
     assert_eq!(kind, "ProvisionedThroughputExceededException");
     assert!(message.contains("memory budget"), "{message}");
+    // Also to a client that sends far more than the buffers between the two hold.
+    let data = "QUJD".repeat(3 << 20);
+    let large = json!({ "StreamName": "clicks", "Data": data, "PartitionKey": "k" });
+    let (_, kind, _) = api.err("PutRecord", large).await;
+    assert_eq!(kind, "ProvisionedThroughputExceededException");
     drop(held);
     api.ok("PutRecord", put).await;
     assert!(api.stop().await);

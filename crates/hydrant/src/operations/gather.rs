@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant_core::budget::Budget;
+use hydrant_core::budget::{Budget, Holder};
 use hydrant_core::retry::StatusSnapshot;
 use hydrant_log::stream::{Start, Stream};
 use hydrant_pipeline::stream::told_to_stop;
@@ -50,7 +50,7 @@ fn snapshot(service: &Service, ready: bool) -> Snapshot {
         uptime_seconds: service.clock.monotonic().as_secs_f64(),
         delivery_streams: deliveries.collect(),
         streams,
-        memory: memory(&service.budget),
+        memory: memory(&service.memory.budget),
     }
 }
 
@@ -100,6 +100,8 @@ fn delivery_stream(delivery: &Delivery, now_ms: u64) -> DeliveryStreamSnapshot {
         source_throttles: source.requests.throttles,
         source_permission_failures: source.requests.auth_failures,
         source_behind_seconds: seconds(source.behind_ms),
+        failing: sink.failing,
+        source_failing: source.requests.failing,
         last_error: status
             .last_error
             .or(sink.last_error)
@@ -126,19 +128,17 @@ fn embedded(stream: &Stream) -> StreamSnapshot {
 }
 
 fn memory(budget: &Budget) -> MemorySnapshot {
-    let holder = |(name, bytes)| MemoryHolder {
-        name,
-        bytes: bytes as u64,
+    let holder = |one: Holder| MemoryHolder {
+        name: one.name,
+        bytes: one.held as u64,
+        share_bytes: one.share as u64,
+        waiting: one.waiting as u64,
     };
     MemorySnapshot {
         capacity_bytes: budget.capacity() as u64,
         used_bytes: budget.used() as u64,
         waiting: budget.waiting() as u64,
-        holders: budget
-            .holders()
-            .into_iter()
-            .map(|(name, bytes): (String, usize)| holder((name, bytes)))
-            .collect(),
+        holders: budget.holders().into_iter().map(holder).collect(),
     }
 }
 

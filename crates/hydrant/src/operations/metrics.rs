@@ -1,11 +1,16 @@
 //! The names of all metrics. Those that Firehose has mirror its own metrics, as the help
 //! texts say (reference, section 14); units end the names.
 
+use std::collections::BTreeMap;
+
 use super::exposition::{Exposition, Number, Type};
-use super::snapshot::{DeliveryStreamSnapshot, DestinationKind, Snapshot, StreamSnapshot};
+use super::snapshot::{
+    DeliveryStreamSnapshot, DestinationKind, MemoryHolder, Snapshot, StreamSnapshot,
+};
 
 type OfDelivery = fn(&DeliveryStreamSnapshot) -> Number;
 type OfStream = fn(&StreamSnapshot) -> Number;
+type OfHolder = fn(&MemoryHolder) -> u64;
 
 /// What is measured at the destination, named by its kind: `hydrant_delivery_to_s3_bytes_total`.
 /// With the end of the name, Firehose's name or what it is, type, and number.
@@ -254,6 +259,7 @@ pub fn render(snapshot: &Snapshot) -> String {
             .map(|s| (delivery_stream(s), number(s)));
         out.metric(name, help, metric, samples);
     }
+    failing(&mut out, snapshot);
     for (name, help, metric, number) in OF_STREAMS {
         let samples = snapshot
             .streams
@@ -303,16 +309,57 @@ fn service(out: &mut Exposition, snapshot: &Snapshot) {
     for (name, help, number) in singles {
         out.metric(name, help, Type::Gauge, [(Vec::new(), number)]);
     }
-    let held = memory
-        .holders
-        .iter()
-        .map(|one| (vec![("holder", one.name.clone())], Number::Whole(one.bytes)));
-    out.metric(
-        "hydrant_memory_held_bytes",
-        "Bytes of the budget, by who holds them",
-        Type::Gauge,
-        held,
-    );
+    let by_holder: [(&str, &str, OfHolder); 3] = [
+        (
+            "hydrant_memory_held_bytes",
+            "Bytes of the budget, by who holds them",
+            |one| one.bytes,
+        ),
+        (
+            "hydrant_memory_share_bytes",
+            "Bytes of the budget that nobody else may use",
+            |one| one.share_bytes,
+        ),
+        (
+            "hydrant_memory_holder_waiting",
+            "How many of a holder wait for bytes of the budget",
+            |one| one.waiting,
+        ),
+    ];
+    for (name, help, number) in by_holder {
+        let samples = memory.holders.iter().map(|one| {
+            let label = vec![("holder", one.name.clone())];
+            (label, Number::Whole(number(one)))
+        });
+        out.metric(name, help, Type::Gauge, samples);
+    }
+}
+
+/// The alarms: each reason stands there with 0 too, so that its end is seen.
+fn failing(out: &mut Exposition, snapshot: &Snapshot) {
+    type Reasons = fn(&DeliveryStreamSnapshot) -> &BTreeMap<&'static str, u64>;
+    let of: [(&str, &str, Reasons); 2] = [
+        (
+            "hydrant_destination_failing",
+            "Whether something fails at the destination now and is tried again, by why",
+            |stream| &stream.failing,
+        ),
+        (
+            "hydrant_source_failing",
+            "Whether a shard of a remote source fails now and is tried again, by why",
+            |stream| &stream.source_failing,
+        ),
+    ];
+    for (name, help, reasons) in of {
+        let samples = snapshot.delivery_streams.iter().flat_map(|stream| {
+            reasons(stream).iter().map(|(class, count)| {
+                let mut labels = delivery_stream(stream);
+                labels.push(("class", (*class).to_owned()));
+                (labels, Number::Whole(u64::from(*count > 0)))
+            })
+        });
+        out.metric(name, help, Type::Gauge, samples);
+    }
 }
 
 fn at_destination(out: &mut Exposition, kind: DestinationKind, snapshot: &Snapshot) {

@@ -1,5 +1,6 @@
 //! The HTTP server: a few pages that only read, on a listener of their own.
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -153,12 +154,20 @@ fn router(source: SnapshotSource) -> Router {
         .with_state(source)
 }
 
-async fn readyz(State(source): State<SnapshotSource>) -> (StatusCode, &'static str) {
-    if source().ready {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n")
+/// A destination that fails makes it no less ready: records are taken and kept. It is named.
+async fn readyz(State(source): State<SnapshotSource>) -> (StatusCode, String) {
+    let snapshot = source();
+    if !snapshot.ready {
+        let text = "starting or draining\n".to_owned();
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
+    let mut text = "ready\n".to_owned();
+    for stream in &snapshot.delivery_streams {
+        if let Some(error) = &stream.last_error {
+            writeln!(text, "failing: {}: {error}", stream.name).expect("a String takes all text");
+        }
+    }
+    (StatusCode::OK, text)
 }
 
 async fn metrics(State(source): State<SnapshotSource>) -> Response {

@@ -1,6 +1,8 @@
 //! The service at one moment, as the metrics and the status page show it. Its JSON form is what
 //! `/api/v1/streams` answers.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// The service at one moment.
@@ -106,6 +108,10 @@ pub struct DeliveryStreamSnapshot {
     pub source_permission_failures: u64,
     /// How far the reading of a remote source is behind its tip.
     pub source_behind_seconds: f64,
+    /// How many requests or file operations fail now, and are tried again, by why.
+    pub failing: BTreeMap<&'static str, u64>,
+    /// How many shards of a remote source fail now, and are tried again, by why.
+    pub source_failing: BTreeMap<&'static str, u64>,
     /// What went wrong last, until it goes right again.
     pub last_error: Option<String>,
 }
@@ -149,4 +155,8 @@ pub struct MemoryHolder {
     pub name: String,
     /// Bytes that it holds.
     pub bytes: u64,
+    /// Bytes that nobody else may use.
+    pub share_bytes: u64,
+    /// How many of it wait for bytes.
+    pub waiting: u64,
 }

@@ -28,6 +28,7 @@ fn snapshot(ready: bool) -> Snapshot {
         attempts: 4,
         successes: 3,
         data_freshness_seconds: 1.5,
+        failing: [("transient", 0), ("auth", 3)].into(),
         last_error: Some("the bucket is \"gone\"".to_owned()),
         ..DeliveryStreamSnapshot::default()
     };
@@ -51,6 +52,8 @@ fn snapshot(ready: bool) -> Snapshot {
             holders: vec![MemoryHolder {
                 name: "raw".to_owned(),
                 bytes: 7,
+                share_bytes: 50,
+                waiting: 2,
             }],
         },
     }
@@ -92,11 +95,10 @@ async fn pages_answer_from_the_snapshot_of_the_moment() {
             .starts_with("HTTP/1.1 503 ")
     );
     ready.store(true, Ordering::Relaxed);
-    assert!(
-        ask(address, "GET /readyz")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    let readyz = ask(address, "GET /readyz").await;
+    assert!(readyz.starts_with("HTTP/1.1 200 "), "{readyz}");
+    let named = "ready\nfailing: raw: the bucket is \"gone\"\nfailing: lake: ";
+    assert!(readyz.contains(named), "{readyz}");
     assert!(
         ask(address, "POST /readyz")
             .await
@@ -147,6 +149,10 @@ fn metrics_mirror_firehose_and_hold_the_balance() {
         "hydrant_delivery_failing{delivery_stream=\"raw\"} 1",
         "hydrant_stream_shards{stream=\"clicks\"} 2",
         "hydrant_memory_held_bytes{holder=\"raw\"} 7",
+        "hydrant_memory_share_bytes{holder=\"raw\"} 50",
+        "hydrant_memory_holder_waiting{holder=\"raw\"} 2",
+        "hydrant_destination_failing{delivery_stream=\"lake\",class=\"auth\"} 1",
+        "hydrant_destination_failing{delivery_stream=\"lake\",class=\"transient\"} 0",
     ] {
         assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
     }

@@ -1,10 +1,12 @@
 //! A simulated object store: create-if-absent, slow, and not always honest about what it did.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hydrant_core::clock::Clock as _;
 use hydrant_core::stage::{Completed, ObjectId, ObjectMeta, ObjectSink, ObjectUpload, SinkError};
 use hydrant_core::{BoxFuture, Digest};
 
@@ -27,6 +29,8 @@ pub struct SimSink {
     /// Percent of completions that fail: a third refused, a third applied and the answer lost, a
     /// third applied later, after the caller has given up.
     pub fails_percent: Arc<AtomicU64>,
+    /// While this is true, no completion comes to an end.
+    pub stalled: Arc<AtomicBool>,
     /// A planted fault: an object that is found is taken for the same, whatever it holds.
     pub adopt: bool,
 }
@@ -38,6 +42,7 @@ impl SimSink {
             world: world.clone(),
             objects: Arc::default(),
             fails_percent: Arc::default(),
+            stalled: Arc::default(),
             adopt: false,
         }
     }
@@ -114,6 +119,9 @@ impl ObjectUpload for SimUpload {
         Box::pin(async move {
             let world = sink.world.clone();
             world.random_pause(40).await;
+            while sink.stalled.load(Ordering::Relaxed) {
+                world.sleep(Duration::from_millis(100)).await;
+            }
             let refused = || SinkError::Unavailable("simulated fault".into());
             if world.rng.chance(sink.fails_percent.load(Ordering::Relaxed)) {
                 match world.rng.between(0, 2) {

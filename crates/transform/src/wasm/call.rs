@@ -61,6 +61,8 @@ impl WasmTransform {
         output_limit: usize,
     ) -> Result<Answer, Problem> {
         let count = part.len();
+        // Before the time of the call begins.
+        let _entered = self.engine.gate().enter(self.limits.memory_bytes);
         let mut store = self.store(patience, output_limit);
         let instance = self.instance(&mut store)?;
         let input = Input::of(batch, part);

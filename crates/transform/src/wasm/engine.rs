@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, WasmFeatures};
 
+use super::gate::Gate;
 use crate::Error;
 
 /// Time between two ticks: the precision of time limits.
@@ -20,6 +21,7 @@ pub struct WasmEngine(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    gate: Gate,
     ticker: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
 
@@ -46,8 +48,19 @@ impl WasmEngine {
             .map_err(|e| Error::Engine(e.to_string()))?;
         Ok(Self(Arc::new(Inner {
             engine,
+            gate: Gate::open(),
             ticker: Some((stop, thread)),
         })))
+    }
+
+    /// Lets only so many calls run at once that their memories stay within `bytes` together; one
+    /// always may. More wait on their threads.
+    pub fn limit_memory(&self, bytes: usize) {
+        self.0.gate.limit(bytes);
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.0.gate
     }
 
     pub(super) fn raw(&self) -> &Engine {

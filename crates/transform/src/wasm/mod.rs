@@ -8,6 +8,8 @@ mod module;
 
 mod limits;
 
+mod gate;
+
 mod call;
 
 mod bisect;

@@ -1,5 +1,4 @@
-//! The loop of one lane: read, cut into micro-batches, render ahead on the pool, gather in order,
-//! seal, deliver. One future, hand-pollable; it names no runtime.
+//! The loop: what is ready is done, in this order and never another.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -52,7 +51,7 @@ pub(crate) enum Ended {
 }
 
 /// What comes out of rendering, in order.
-enum Item {
+pub(super) enum Item {
     Rendered {
         rendered: Rendered,
         cuttable: bool,
@@ -69,44 +68,53 @@ type Rendering = BoxFuture<'static, Result<Item, LaneError>>;
 type Built = BoxFuture<'static, (u64, usize, Result<Ready, LaneError>)>;
 type Delivering = BoxFuture<'static, Result<Delivered, LaneError>>;
 
-struct Engine<'a> {
-    context: &'a LaneContext,
-    ranges: RangeContext,
-    hints: Hints,
-    redo: Option<Intent>,
+pub(super) struct Engine<'a> {
+    pub(super) context: &'a LaneContext,
+    pub(super) ranges: RangeContext,
+    pub(super) hints: Hints,
+    pub(super) redo: Option<Intent>,
 
     // Reading.
-    read_after: Position,
-    reading: Option<BoxFuture<'a, Result<Read, SourceError>>>,
+    pub(super) read_after: Position,
+    pub(super) reading: Option<BoxFuture<'a, Result<Read, SourceError>>>,
     /// Nothing more is to be read: the lane ended, the cut of a redo is read, or it stops.
-    read_ended: Option<Ended>,
-    batcher: Batcher,
+    pub(super) read_ended: Option<Ended>,
+    pub(super) batcher: Batcher,
 
     // Rendering.
-    slots: Arc<Semaphore>,
-    rendering: FuturesOrdered<Rendering>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) rendering: FuturesOrdered<Rendering>,
     /// Micro-batches handed over since the range began: only a redo needs it.
-    dispatched: u32,
+    pub(super) dispatched: u32,
     /// What is gathered must be handed over, and the range sealed after it.
-    flush: Option<SealReason>,
+    pub(super) flush: Option<SealReason>,
     /// Seals that were handed over and are not gathered yet.
-    seals_queued: u32,
+    pub(super) seals_queued: u32,
     /// When the interval of the open range is over.
-    timer: Option<BoxFuture<'static, ()>>,
+    pub(super) timer: Option<BoxFuture<'static, ()>>,
 
     // Gathering and delivering.
-    next_range: u64,
-    open: Option<OpenRange>,
-    sealed: VecDeque<SealedRange>,
-    objects: FuturesUnordered<Built>,
-    delivering: Option<Delivering>,
-    store: Option<Box<dyn LaneStore>>,
-    committed: Position,
+    pub(super) next_range: u64,
+    pub(super) open: Option<OpenRange>,
+    pub(super) sealed: VecDeque<SealedRange>,
+    pub(super) objects: FuturesUnordered<Built>,
+    pub(super) delivering: Option<Delivering>,
+    pub(super) store: Option<Box<dyn LaneStore>>,
+    pub(super) committed: Position,
 
     /// Records read and not yet committed, and how many of them are not yet in a range.
-    in_flight: u64,
-    ungathered: u64,
-    delivering_oldest_ms: Option<u64>,
+    pub(super) in_flight: u64,
+    pub(super) ungathered: u64,
+    /// What is in delivery: its cut, its number of records, its oldest arrival.
+    pub(super) in_delivery: Option<(Position, u64, u64)>,
+
+    // Making room for others.
+    /// Running while something waits for the destination.
+    pub(super) patience: Option<BoxFuture<'static, ()>>,
+    pub(super) stuck: bool,
+    /// It has dropped what it rendered ahead: nothing is read until something is delivered, or
+    /// until this is over.
+    pub(super) held_off: Option<BoxFuture<'static, ()>>,
 }
 
 /// Runs a lane in the given mode. Gives the store back.
@@ -189,7 +197,10 @@ impl<'a> Engine<'a> {
             committed,
             in_flight: 0,
             ungathered: 0,
-            delivering_oldest_ms: None,
+            in_delivery: None,
+            patience: None,
+            stuck: false,
+            held_off: None,
         })
     }
 
@@ -198,6 +209,7 @@ impl<'a> Engine<'a> {
             self.dispatch();
             self.start_read();
             self.start_delivery();
+            self.watch_progress();
             self.show();
             if let Some(ended) = self.finished() {
                 return Ok(ended);
@@ -207,11 +219,16 @@ impl<'a> Engine<'a> {
             tokio::select! {
                 biased;
                 () = told_to_stop(stop), if may_stop => self.stop_reading(Ended::Stopped),
-                delivered = pending(&mut self.delivering) => self.delivered(delivered?),
+                delivered = pending(&mut self.delivering) => {
+                    self.moves_on();
+                    self.delivered(delivered?);
+                }
                 Some((range, index, ready)) = self.objects.next(), if !self.objects.is_empty() => {
+                    self.moves_on();
                     self.built(range, index, ready?);
                 }
                 Some(item) = self.rendering.next(), if may_gather && !self.rendering.is_empty() => {
+                    self.moves_on();
                     self.gather(item?)?;
                 }
                 slot = self.slots.clone().acquire_owned(), if self.wants_slot() => {
@@ -221,6 +238,9 @@ impl<'a> Engine<'a> {
                 () = self.context.account.pressed(), if self.may_seal_early() => {
                     self.flush(SealReason::Pressure);
                 }
+                () = pending(&mut self.patience) => self.stuck = true,
+                () = self.context.account.asked_to_drop(), if self.may_drop() => self.drop_ahead(),
+                () = pending(&mut self.held_off) => {}
                 read = pending(&mut self.reading) => self.take(read?)?,
             }
         }
@@ -231,7 +251,7 @@ impl<'a> Engine<'a> {
 
     fn start_read(&mut self) {
         let busy = self.reading.is_some() || self.read_ended.is_some() || self.flush.is_some();
-        if busy || self.batcher.has_full() {
+        if busy || self.batcher.has_full() || self.held_off.is_some() {
             return;
         }
         let wait = if self.timer.is_some() {
@@ -485,7 +505,8 @@ impl<'a> Engine<'a> {
         let (Some(range), Some(store)) = (self.sealed.pop_front(), self.store.take()) else {
             return;
         };
-        self.delivering_oldest_ms = Some(range.oldest_ms);
+        let cut = range.intent.cut;
+        self.in_delivery = Some((cut, range.totals.read, range.oldest_ms));
         let delivery = Delivery {
             key: self.context.key.clone(),
             source: self.context.source.clone(),
@@ -503,7 +524,8 @@ impl<'a> Engine<'a> {
         self.committed = delivered.cut;
         // The status knows already, together with the sums.
         self.in_flight -= delivered.totals.read;
-        self.delivering_oldest_ms = None;
+        self.in_delivery = None;
+        self.held_off = None;
     }
 
     /// Whether everything that was read is committed, and nothing more is to be read.
@@ -525,9 +547,11 @@ impl<'a> Engine<'a> {
         } else {
             0
         };
-        account.set_sealable(sealable);
+        let droppable = if self.may_drop() { account.held() } else { 0 };
+        account.set_able(sealable, droppable);
         let oldest = self
-            .delivering_oldest_ms
+            .in_delivery
+            .map(|(_, _, oldest_ms)| oldest_ms)
             .or_else(|| self.sealed.front().map(|range| range.oldest_ms))
             .or_else(|| self.open.as_ref().map(|range| range.oldest_ms))
             .or_else(|| self.batcher.oldest_ms());

@@ -1,0 +1,89 @@
+//! How the byte budget is divided (`DESIGN.md`, section 5).
+//!
+//! Set aside at the start, at most five eighths of it, is what finishing a range needs: per core a
+//! guest and what an encoder gives, so that sealing always frees memory. Of what is left half is
+//! split evenly among the delivery streams as their own, and an eighth is the API's: puts go on
+//! while a destination is slow, and what waits for it lies in the log. The rest goes to whoever
+//! comes first.
+
+use hydrant_core::budget::{Budget, Permit};
+use hydrant_transform::WasmEngine;
+
+use crate::config::types::{Config, DeliveryStreamConfig, ProcessorConfig};
+
+/// The account of put bodies and answers. No delivery stream can have this name.
+pub(crate) const API: &str = "(api)";
+/// The account of what is set aside.
+const ASIDE: &str = "(set_aside)";
+/// What an encoder gives at once before the budget sees it: the largest object that is compressed
+/// as one piece.
+const ENCODER_BYTES: usize = 16 << 20;
+
+/// The divided budget.
+pub(crate) struct Memory {
+    pub(crate) budget: Budget,
+    _aside: Permit,
+}
+
+/// Divides the budget, and tells the engine what it has for guests.
+pub(crate) fn divide(config: &Config, cores: usize, engine: &WasmEngine) -> Memory {
+    let capacity = config.memory.as_usize();
+    let streams = config.delivery_streams.values();
+    let guests = cores.saturating_mul(streams.map(largest_guest).max().unwrap_or(0));
+    let guests = guests.min(capacity / 2);
+    engine.limit_memory(guests);
+    let aside = guests + cores.saturating_mul(ENCODER_BYTES).min(capacity / 8);
+    let budget = Budget::new(capacity);
+    budget.set_share(ASIDE, aside);
+    let permit = budget.account(ASIDE).take_now(aside);
+    let rest = capacity - aside;
+    budget.set_share(API, rest / 8);
+    for name in config.delivery_streams.keys() {
+        budget.set_share(name, rest / 2 / config.delivery_streams.len());
+    }
+    Memory {
+        budget,
+        _aside: permit,
+    }
+}
+
+/// The memory of the stream's largest guest.
+fn largest_guest(stream: &DeliveryStreamConfig) -> usize {
+    let memory = |processor: &ProcessorConfig| {
+        let ProcessorConfig::Wasm(wasm) = processor;
+        wasm.memory.as_usize()
+    };
+    stream.processors.iter().map(memory).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use hydrant_transform::WasmEngine;
+
+    use super::{API, ASIDE, divide};
+    use crate::config;
+
+    #[test]
+    fn all_of_it_is_divided_and_a_rest_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("hydrant.yaml");
+        let text = "memory: 256MiB\nstreams: { clicks: {} }\ndelivery_streams:\n  \
+                    a: { source: { kinesis: { stream: clicks } }, destination: { stdout: {} } }\n  \
+                    b: { source: { kinesis: { stream: clicks } }, destination: { stdout: {} } }\n";
+        std::fs::write(&path, text).expect("written");
+        let config = config::load(&path).expect("a good configuration");
+        let engine = WasmEngine::new().expect("an engine");
+        for (cores, aside) in [(1, 16), (2, 32), (64, 32)] {
+            let memory = divide(&config, cores, &engine);
+            let holders = memory.budget.holders();
+            let share = |name: &str| {
+                let one = holders.iter().find(|one| one.name == name);
+                one.map_or(0, |one| one.share >> 20)
+            };
+            assert_eq!((share(ASIDE), memory.budget.used() >> 20), (aside, aside));
+            let rest = 256 - aside;
+            assert_eq!(share(API), rest / 8);
+            assert_eq!((share("a"), share("b")), (rest / 4, rest / 4));
+        }
+    }
+}

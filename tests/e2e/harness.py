@@ -76,7 +76,8 @@ def to_s3(bucket, name, **settings):
 class Hydrant:
     """One `hydrant run` in a folder of its own; started, ended and started again."""
 
-    def __init__(self, folder, streams, delivery_streams):
+    def __init__(self, folder, streams, delivery_streams, memory="512MiB"):
+        self.memory = memory
         self.folder = pathlib.Path(folder)
         self.api, self.operations = free_port(), free_port()
         self.process = None
@@ -88,7 +89,7 @@ class Hydrant:
             "api": {"listen": f"127.0.0.1:{self.api}", "auth": "none"},
             "operations": {"listen": f"127.0.0.1:{self.operations}"},
             "data_dir": str(self.folder / "data"),
-            "memory": "512MiB",
+            "memory": self.memory,
             "streams": streams,
             "delivery_streams": delivery_streams,
         }
@@ -116,6 +117,17 @@ class Hydrant:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
+
+    def page(self, path):
+        """The text of an operations page."""
+        url = f"http://127.0.0.1:{self.operations}{path}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.read().decode()
+
+    def metrics(self):
+        """Every sample of /metrics: its name with its labels, and its number."""
+        lines = [line for line in self.page("/metrics").splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
     def stop(self):
         """SIGTERM; what it has read is delivered before it ends with 0."""

@@ -14,7 +14,7 @@ use crate::{prerequisites, process};
 
 /// The end-to-end suites, `tests/e2e/NAME.py`, with the seconds each may take: several times what
 /// it needs on two idle cores.
-const SUITES: [(&str, u64); 8] = [
+const SUITES: &[(&str, u64)] = &[
     ("reading", 60),
     ("check", 60),
     ("bench", 120),
@@ -23,6 +23,7 @@ const SUITES: [(&str, u64); 8] = [
     ("boto3_kinesis", 300),
     ("remote_kinesis", 600),
     ("kill9", 300),
+    ("memory", 420),
 ];
 
 /// The binary is built with the tests, in one selection of packages and features: another one

@@ -1,4 +1,5 @@
-//! `hydrant check`: every fault of a configuration at once.
+//! `hydrant check`: every fault of a configuration at once; with `--live` what its destinations
+//! say, too.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -8,10 +9,10 @@ use hydrant_transform::{WasmEngine, WasmTransform};
 use crate::cli::{BAD_CONFIG, FAILED, OK, say};
 use crate::config::types::WasmConfig;
 use crate::config::{self, Fault};
-use crate::stages;
+use crate::{live, stages};
 
 /// Prints every fault; gives the exit code.
-pub(crate) fn main(path: &Path) -> u8 {
+pub(crate) fn main(path: &Path, live: bool) -> u8 {
     let engine = match WasmEngine::new() {
         Ok(engine) => engine,
         Err(error) => {
@@ -19,7 +20,7 @@ pub(crate) fn main(path: &Path) -> u8 {
             return FAILED;
         }
     };
-    let faults = config::check(path, &|module: &[u8], wasm: &WasmConfig| {
+    let checked = config::check(path, &|module: &[u8], wasm: &WasmConfig| {
         let limits = stages::limits(wasm);
         WasmTransform::load(
             &engine,
@@ -32,6 +33,25 @@ pub(crate) fn main(path: &Path) -> u8 {
         .map(drop)
         .map_err(|error| error.to_string())
     });
+    let (mut faults, mut notes) = (checked.faults, Vec::new());
+    if let Some(config) = &checked.config {
+        notes.clone_from(&config.notes);
+        if live {
+            match live::check(config, &checked.places) {
+                Ok(found) => {
+                    faults.extend(found.faults);
+                    notes.extend(found.notes);
+                }
+                Err(error) => {
+                    say(&format!("hydrant: {error:#}"));
+                    return FAILED;
+                }
+            }
+        }
+    }
+    for note in notes {
+        say(&format!("note: {note}"));
+    }
     report(path, &faults)
 }
 

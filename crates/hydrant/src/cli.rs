@@ -39,6 +39,10 @@ enum Command {
         /// A file, or a folder of which every *.yaml is loaded.
         #[arg(default_value = "hydrant.yaml")]
         config: PathBuf,
+        /// Also tries `data_dir` and every destination, with objects that it removes again, and
+        /// says which permission is missing.
+        #[arg(long)]
+        live: bool,
     },
     /// Shows the whole product in one command, offline: events into an embedded stream, a
     /// WebAssembly transform, Parquet and GZIP out.
@@ -73,7 +77,7 @@ pub fn main() -> ExitCode {
     telemetry::init();
     let code = match cli.command {
         Command::Run { config } => run::main(&config),
-        Command::Check { config } => checker::main(&config),
+        Command::Check { config, live } => checker::main(&config, live),
         Command::Demo(args) => finish(demo::main(&args)),
         Command::Bench(args) => bench::main(&args),
         Command::Log(LogCommand::Verify { dir }) => inspect::verify(&dir),

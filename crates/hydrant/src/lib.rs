@@ -27,6 +27,8 @@ mod run;
 
 mod checker;
 
+mod live;
+
 mod inspect;
 
 mod seeded;

@@ -220,7 +220,7 @@ async fn sink(parts: &Parts, config: &DeliveryStreamConfig) -> anyhow::Result<Si
     })
 }
 
-fn rules(name: &str, objects: &ObjectConfig) -> anyhow::Result<KeyRules> {
+pub(crate) fn rules(name: &str, objects: &ObjectConfig) -> anyhow::Result<KeyRules> {
     let rules = KeyRules::new(
         name,
         VERSION_ID,
@@ -260,7 +260,7 @@ pub(crate) fn kinesis_settings(stream: &str, remote: &RemoteConfig) -> KinesisSe
     }
 }
 
-fn s3_settings(config: &S3Config) -> S3Settings {
+pub(crate) fn s3_settings(config: &S3Config) -> S3Settings {
     S3Settings {
         bucket: config.bucket.clone(),
         region: config.region.clone(),

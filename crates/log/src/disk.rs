@@ -9,6 +9,8 @@ use std::path::Path;
 use hydrant_core::disk::{Abort, Disk, DiskFile, Space};
 use rustix::fs::{FallocateFlags, FlockOperation};
 
+use crate::segment::LOCK_NAME;
+
 /// The machine's file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
@@ -107,6 +109,14 @@ impl Disk for RealDisk {
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
     }
+}
+
+/// Whether a process, this one included, has the log of a directory open.
+pub fn in_use(dir: &Path) -> bool {
+    let path = dir.join(LOCK_NAME);
+    let taken = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    // Where there is no lock there is no log, and none is to be made.
+    path.is_file() && RealDisk.lock(&path).is_err_and(taken)
 }
 
 struct RealFile(File);

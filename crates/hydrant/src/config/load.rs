@@ -43,11 +43,37 @@ pub fn load_with(path: &Path, environment: Environment) -> Result<Config, Vec<Fa
     }
 }
 
+/// A checked configuration file.
+pub struct Checked {
+    /// What it says; `None` where it has faults.
+    pub config: Option<Config>,
+    /// Every fault, in the order of the files.
+    pub faults: Vec<Fault>,
+    /// Where its settings stand.
+    pub places: Places,
+}
+
+/// Where the settings of a configuration stand.
+pub struct Places(Context);
+
+impl Places {
+    /// A fault of a setting, or of the nearest section around it that the files have.
+    pub fn fault(&self, path: &str, message: String, remedy: String) -> Fault {
+        let mut at = path;
+        while !self.0.marks.contains_key(at) {
+            let Some((section, _)) = at.rsplit_once('.') else {
+                break;
+            };
+            at = section;
+        }
+        self.0.at(self.0.mark(at), path, message, remedy)
+    }
+}
+
 /// Gives every fault of a configuration, modules included, in the order of the files.
-pub fn check(path: &Path, module_checker: &ModuleChecker<'_>) -> Vec<Fault> {
+pub fn check(path: &Path, module_checker: &ModuleChecker<'_>) -> Checked {
     let mut cx = Context::new(environment());
-    // Without a configuration there are faults.
-    drop(read(path, &mut cx));
+    let config = read(path, &mut cx);
     for module in std::mem::take(&mut cx.modules) {
         let Module::File(file) = &module.wasm.module else {
             continue;
@@ -57,7 +83,12 @@ pub fn check(path: &Path, module_checker: &ModuleChecker<'_>) -> Vec<Fault> {
             cx.fault(module.mark, &module.path, message, "");
         }
     }
-    sorted(cx.faults)
+    let faults = sorted(std::mem::take(&mut cx.faults));
+    Checked {
+        config: config.filter(|_| faults.is_empty()),
+        faults,
+        places: Places(cx),
+    }
 }
 
 fn environment() -> Environment {

@@ -34,7 +34,7 @@ mod schema;
 
 pub use self::context::Environment;
 pub use self::fault::Fault;
-pub use self::load::{ModuleChecker, check, load, load_with};
+pub use self::load::{Checked, ModuleChecker, Places, check, load, load_with};
 pub use self::schema::schema;
 pub use self::secret::Secret;
 pub use self::types::{

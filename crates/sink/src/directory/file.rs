@@ -105,6 +105,56 @@ pub(super) fn create_temp(
     )))
 }
 
+/// Writes a file, moves it into place twice, and removes it; leaves no folder that was not there.
+pub(super) fn check(
+    root: &Path,
+    target: &Path,
+    serial: u64,
+    synced: &SyncedDirs,
+) -> Result<(), String> {
+    let (existed, hidden) = (root.exists(), root.join(TEMP_DIR));
+    let had_hidden = hidden.exists();
+    let done = check_steps(root, target, serial, synced);
+    // Not empty where someone else has begun to use it.
+    if !had_hidden {
+        drop(fs::remove_dir(&hidden));
+    }
+    if !existed {
+        drop(fs::remove_dir(root));
+    }
+    done
+}
+
+fn check_steps(root: &Path, target: &Path, serial: u64, synced: &SyncedDirs) -> Result<(), String> {
+    let failed = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
+    for wanted in [Published::Written, Published::Different] {
+        let (temp, file) =
+            create_temp(root, serial, synced).map_err(failed("creating a temporary file"))?;
+        // Two lengths, so that the second is another content.
+        let body = bytes::Bytes::from_static(if wanted == Published::Written {
+            b"1"
+        } else {
+            b"22"
+        });
+        let written = write_chunks(&file, 0, &[body]).map_err(failed("writing"));
+        let published = written.and_then(|()| {
+            publish(root, &temp, &file, target, synced).map_err(|trouble| match trouble {
+                Trouble::Io(error) | Trouble::Lost(error) => format!("moving into place: {error}"),
+                Trouble::Broken(text) => text,
+            })
+        });
+        let removed = remove(&temp).map_err(failed("removing a file"));
+        if wanted == Published::Different || published.is_err() {
+            remove(target).map_err(failed("removing a file"))?;
+        }
+        removed?;
+        if published? != wanted {
+            return Err("moving into place: a file that was there was overwritten".to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// Removes temporary files that nobody has locked. Returns how many.
 pub(super) fn remove_leftovers(root: &Path) -> io::Result<u64> {
     let entries = match fs::read_dir(root.join(TEMP_DIR)) {

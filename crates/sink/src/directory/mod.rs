@@ -92,6 +92,20 @@ impl Directory {
         Ok(removed)
     }
 
+    /// Tries everything that delivering does, with a file named after `name`, and removes it, and
+    /// the root too where it was not there before.
+    ///
+    /// # Errors
+    /// The step that did not pass, and why.
+    pub async fn check(&self, name: &str) -> Result<(), String> {
+        let (inner, serial) = (self.0.clone(), self.next_serial());
+        let target = inner.root.join(format!(".hydrant-check-{name}"));
+        let done = offload::run(self.0.io.clone(), move || {
+            file::check(&inner.root, &target, serial, &inner.synced)
+        });
+        done.await.map_err(|lost| lost.to_string())?
+    }
+
     /// The counters of this sink.
     pub fn status(&self) -> Status {
         self.0.retry.status().clone()

@@ -17,6 +17,8 @@ mod upload;
 
 mod probe;
 
+mod check;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,6 +34,7 @@ use self::upload::S3Upload;
 use crate::key::KeyRules;
 use crate::limit::Limit;
 
+pub use self::check::{Refused, RefusedKind, S3Check};
 pub use self::checksum::Checksum;
 pub use self::client::{S3Credentials, S3Settings};
 
@@ -105,6 +108,12 @@ impl S3 {
         let mode = probe::probe(&self.0).await?;
         self.0.set_mode(mode);
         Ok(mode)
+    }
+
+    /// Tries everything that delivering does, with objects below the static part of the prefix
+    /// whose names hold `name`, and removes them.
+    pub async fn check(&self, name: &str) -> S3Check {
+        Box::pin(check::check(&self.0, name)).await
     }
 
     /// How names are kept from being given twice.

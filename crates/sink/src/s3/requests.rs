@@ -8,6 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    ExpirationStatus,
 };
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -233,6 +234,23 @@ impl Inner {
             .bucket(&self.settings.bucket)
             .key(key);
         self.timed(0, request.send()).await.map(drop)
+    }
+
+    /// Whether the bucket has a rule that removes uploads which nobody completes.
+    pub(super) async fn aborts_incomplete_uploads(&self) -> Result<bool, Failure> {
+        let request = self
+            .client
+            .get_bucket_lifecycle_configuration()
+            .bucket(&self.settings.bucket);
+        match self.timed(0, request.send()).await {
+            Ok(found) => Ok(found.rules().iter().any(|rule| {
+                let enabled = rule.status() == &ExpirationStatus::Enabled;
+                enabled && rule.abort_incomplete_multipart_upload().is_some()
+            })),
+            // 404: there are no rules at all.
+            Err(Failure::NotThere(_)) => Ok(false),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn condition(&self) -> Option<String> {

@@ -387,7 +387,7 @@ fn check_hands_each_module_to_its_checker() {
         b"good" if wasm.config_json == "null" => Ok(()),
         _ => Err(format!("is no component, config {}", wasm.config_json)),
     };
-    let found = check(&folder.path().join("hydrant.yaml"), &checker);
+    let found = check(&folder.path().join("hydrant.yaml"), &checker).faults;
     let shown: Vec<(usize, &str, &str)> = found
         .iter()
         .map(|fault| (fault.line, fault.path.as_str(), fault.message.as_str()))

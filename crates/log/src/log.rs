@@ -1,6 +1,7 @@
 //! The log itself: append, read, wait, release.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,10 +72,31 @@ pub(crate) struct Inner {
     pub(crate) spares: Mutex<Vec<Spare>>,
     pub(crate) measured: Mutex<Option<Duration>>,
     pub(crate) leader_wanted: Notify,
-    pub(crate) published: Notify,
+    pub(crate) published: Published,
     pub(crate) low: AtomicBool,
     pub(crate) failed: AtomicBool,
     _directory: Box<dyn Any + Send + Sync>,
+}
+
+/// Who waits for records, by lane: a busy lane wakes nobody who waits for another. As many as
+/// there are lanes.
+#[derive(Default)]
+pub(crate) struct Published(Mutex<BTreeMap<u32, Arc<Notify>>>);
+
+impl Published {
+    fn of(&self, lane: u32) -> Arc<Notify> {
+        lock(&self.0).entry(lane).or_default().clone()
+    }
+
+    /// Wakes who waits for these lanes.
+    pub(crate) fn wake(&self, lanes: impl Iterator<Item = u32>) {
+        let waiting = lock(&self.0);
+        for lane in lanes {
+            if let Some(lane) = waiting.get(&lane) {
+                lane.notify_waiters();
+            }
+        }
+    }
 }
 
 /// Locks, also after a panic elsewhere: what is behind our locks is never left half changed by
@@ -141,7 +163,7 @@ impl Log {
             spares: Mutex::new(found.spares),
             measured: Mutex::default(),
             leader_wanted: Notify::new(),
-            published: Notify::new(),
+            published: Published::default(),
             low: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             _directory: directory,
@@ -313,7 +335,8 @@ impl Log {
     /// safe.
     pub async fn wait(&self, lane: u32, from_lsn: u64) {
         loop {
-            let mut published = pin!(self.inner.published.notified());
+            let lane_published = self.inner.published.of(lane);
+            let mut published = pin!(lane_published.notified());
             published.as_mut().enable();
             if self.lane_end(lane) > from_lsn {
                 return;

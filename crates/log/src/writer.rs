@@ -136,7 +136,7 @@ impl Inner {
         };
         writer.buffers.extend(free);
         writer.buffers.truncate(KEPT_BUFFERS);
-        self.published.notify_waiters();
+        self.published.wake(frames.iter().map(|(lane, _)| *lane));
     }
 
     /// Begins a new segment with room for `bytes`, then seals the old one by a footer. The footer

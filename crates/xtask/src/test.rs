@@ -23,6 +23,7 @@ const SUITES: &[(&str, u64)] = &[
     ("boto3_kinesis", 300),
     ("remote_kinesis", 600),
     ("kill9", 300),
+    ("lanes", 180),
     ("faults", 480),
     ("memory", 420),
 ];

@@ -29,9 +29,6 @@ pub(super) enum Container {
 const ZIP_HEADER_BYTES: usize = 30;
 /// Bytes of the header of a snappy-java stream.
 const XERIAL_HEADER_BYTES: usize = 16;
-/// The column by which rows are told apart.
-const ROW_NUMBER: &str = "message m { OPTIONAL INT64 seq; }";
-
 /// What objects hold: records as they are, or rows and the sum of their numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
@@ -64,7 +61,9 @@ impl Found {
         }
         let file = SerializedFileReader::new(Bytes::copy_from_slice(object))?;
         self.rows += u64::try_from(file.metadata().file_metadata().num_rows())?;
-        for row in file.get_row_iter(Some(parse_message_type(ROW_NUMBER)?))? {
+        let root = file.metadata().file_metadata().schema().name();
+        let numbers = parse_message_type(&format!("message {root} {{ OPTIONAL INT64 seq; }}"))?;
+        for row in file.get_row_iter(Some(numbers))? {
             self.numbers += u64::try_from(row?.get_long(0)?)?;
         }
         Ok(())

@@ -324,13 +324,13 @@ impl RecordsBuilder {
     ///
     /// # Panics
     /// Where a record was pushed without a position.
-    pub fn build(self) -> Records {
+    pub fn build(mut self) -> Records {
         assert_eq!(
             self.positions.len(),
             self.len(),
             "each record has a position"
         );
-        let positions = Positions::Each(self.positions.clone().into(), 0);
+        let positions = Positions::Each(std::mem::take(&mut self.positions).into(), 0);
         self.build_at(positions)
     }
 
@@ -353,24 +353,54 @@ impl RecordsBuilder {
 }
 
 /// Joins blocks into one by copying; a single block is returned as it is.
+///
+/// # Panics
+/// Where the block would pass 4 GiB.
 pub fn join(blocks: &[Records]) -> Records {
     if let [one] = blocks {
         return one.clone();
     }
     let count = blocks.iter().map(Records::len).sum();
-    let bytes = blocks.iter().map(Records::data_bytes).sum();
-    let mut builder = RecordsBuilder::with_capacity(count, bytes);
+    let mut arrivals = Vec::with_capacity(8 * count);
+    let mut positions = Vec::with_capacity(count);
     for block in blocks {
-        for i in 0..block.len() {
-            builder.push(
-                block.position(i),
-                block.arrival_ms(i),
-                block.key(i),
-                block.data(i),
-            );
+        arrivals.extend_from_slice(&block.arrivals);
+        positions.extend((0..block.len()).map(|i| block.position(i)));
+    }
+    let (data, data_offsets) = join_column(blocks, |block| (&block.data, &block.data_offsets));
+    let (keys, key_offsets) = join_column(blocks, |block| (&block.keys, &block.key_offsets));
+    Records {
+        count,
+        data,
+        data_offsets,
+        keys,
+        key_offsets,
+        arrivals: arrivals.into(),
+        positions: Positions::Each(positions.into(), 0),
+    }
+}
+
+/// Joins a buffer and its offsets: the used part of each block in one copy.
+fn join_column(blocks: &[Records], of: impl Fn(&Records) -> (&Bytes, &Bytes)) -> (Bytes, Bytes) {
+    let used = |block: &Records| {
+        let offsets = of(block).1;
+        offset(offsets, 0)..offset(offsets, block.count)
+    };
+    let count: usize = blocks.iter().map(Records::len).sum();
+    let mut joined = Vec::with_capacity(blocks.iter().map(|block| used(block).len()).sum());
+    let mut ends = Vec::with_capacity(4 * (count + 1));
+    ends.extend_from_slice(&0_u32.to_le_bytes());
+    for block in blocks {
+        let (buffer, offsets) = of(block);
+        let (from, base) = (offset(offsets, 0), joined.len());
+        joined.extend_from_slice(&buffer[used(block)]);
+        u32::try_from(joined.len()).expect("a block stays below 4 GiB");
+        for i in 1..=block.count {
+            let end = u32::try_from(base + offset(offsets, i) - from).unwrap_or(u32::MAX);
+            ends.extend_from_slice(&end.to_le_bytes());
         }
     }
-    builder.build()
+    (joined.into(), ends.into())
 }
 
 #[cfg(test)]
@@ -414,6 +444,8 @@ mod tests {
         assert_eq!(joined.len(), 5);
         for i in 0..5 {
             assert_eq!(joined.data(i), whole.data(i));
+            assert_eq!(joined.key(i), whole.key(i));
+            assert_eq!(joined.arrival_ms(i), whole.arrival_ms(i));
             assert_eq!(joined.position(i), whole.position(i));
         }
     }

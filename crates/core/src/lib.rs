@@ -6,6 +6,8 @@ pub mod records;
 
 pub mod position;
 
+pub mod decimal;
+
 pub mod lane;
 
 pub mod outcomes;

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::decimal::Decimals;
+
 /// Bytes of the sequence part.
 const SEQUENCE_BYTES: usize = 24;
 
@@ -105,32 +107,9 @@ impl Position {
 
     /// The sequence number in decimal, as Kinesis prints it, and `.sub` where that is not 0.
     pub fn to_decimal(&self) -> String {
-        use fmt::Write as _;
-
-        let mut limbs = [0_u64; 6];
-        for (limb, bytes) in limbs.iter_mut().zip(self.0[..SEQUENCE_BYTES].chunks(4)) {
-            *limb = bytes
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        }
-        // Nine digits at a time, the lowest first: 192 bits are at most 58 digits.
-        let mut groups = [0_u64; 7];
-        let mut count = 0;
-        while limbs.iter().any(|limb| *limb != 0) {
-            let mut rest = 0;
-            for limb in &mut limbs {
-                let value = rest << 32 | *limb;
-                *limb = value / 1_000_000_000;
-                rest = value % 1_000_000_000;
-            }
-            groups[count] = rest;
-            count += 1;
-        }
-        let mut text = groups[count.saturating_sub(1)].to_string();
-        for group in groups[..count.saturating_sub(1)].iter().rev() {
-            write!(text, "{group:09}").expect("a string takes all");
-        }
-        text
+        let mut text = Vec::with_capacity(58);
+        Decimals::new(0).push(*self, &mut text);
+        text.into_iter().map(char::from).collect()
     }
 
     /// Reads a decimal sequence number (sub-sequence 0). `None` where it is not one of 192 bits.

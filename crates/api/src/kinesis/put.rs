@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use base64_simd::STANDARD;
 use bytes::Bytes;
+use hydrant_core::decimal::Decimals;
 use hydrant_log::stream::put::{MAX_CALL_BYTES, MAX_KEY_CHARS, MAX_RECORDS};
 use hydrant_log::stream::{
-    Batch, Parts, Placed, PutEntry, ShardId, Stream, StreamError, parse_hash_key,
+    Batch, Parts, Placed, PutEntry, STRIDE, ShardId, Stream, StreamError, parse_hash_key,
 };
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -104,11 +105,7 @@ impl Kinesis {
         let [placed] = placed[..] else {
             return Err(Fault::internal());
         };
-        let mut answer = Vec::with_capacity(160);
-        answer.push(b'{');
-        push_placed(placed, &mut answer);
-        answer.extend_from_slice(b",\"EncryptionType\":\"NONE\"}");
-        Ok(Reply::new(answer))
+        Ok(Reply::new(one_placed(placed)))
     }
 
     pub(super) async fn put_records(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
@@ -357,24 +354,57 @@ fn explain_list(members: &Members<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn push_placed(placed: Placed, answer: &mut Vec<u8>) {
-    answer.extend_from_slice(b"\"ShardId\":\"");
-    answer.extend_from_slice(placed.shard.to_string().as_bytes());
-    answer.extend_from_slice(b"\",\"SequenceNumber\":\"");
-    answer.extend_from_slice(placed.position.to_decimal().as_bytes());
-    answer.push(b'"');
+/// Writes where records were put.
+#[derive(Default)]
+struct Answer {
+    bytes: Vec<u8>,
+    /// Of each shard so far what stands before a number, and the writer of its numbers.
+    shards: Vec<(ShardId, String, Decimals)>,
+}
+
+impl Answer {
+    fn push(&mut self, placed: Placed) {
+        let known = self.shards.iter().position(|one| one.0 == placed.shard);
+        let at = known.unwrap_or_else(|| {
+            let head = format!("\"ShardId\":\"{}\",\"SequenceNumber\":\"", placed.shard);
+            self.shards
+                .push((placed.shard, head, Decimals::new(STRIDE)));
+            self.shards.len() - 1
+        });
+        let (_, head, numbers) = &mut self.shards[at];
+        self.bytes.extend_from_slice(head.as_bytes());
+        numbers.push(placed.position, &mut self.bytes);
+        self.bytes.push(b'"');
+    }
+}
+
+fn one_placed(placed: Placed) -> Vec<u8> {
+    let mut answer = Answer::default();
+    answer.bytes.push(b'{');
+    answer.push(placed);
+    answer
+        .bytes
+        .extend_from_slice(b",\"EncryptionType\":\"NONE\"}");
+    answer.bytes
 }
 
 fn all_placed(placed: &[Placed]) -> Vec<u8> {
-    let mut answer = Vec::with_capacity(64 + placed.len() * 128);
-    answer.extend_from_slice(b"{\"FailedRecordCount\":0,\"Records\":[");
-    for (i, placed) in placed.iter().enumerate() {
-        answer.extend_from_slice(if i == 0 { b"{" } else { b",{" });
-        push_placed(*placed, &mut answer);
-        answer.push(b'}');
-    }
-    answer.extend_from_slice(b"],\"EncryptionType\":\"NONE\"}");
+    let mut answer = Answer::default();
+    answer.bytes.reserve(64 + placed.len() * 128);
     answer
+        .bytes
+        .extend_from_slice(b"{\"FailedRecordCount\":0,\"Records\":[");
+    for (i, placed) in placed.iter().enumerate() {
+        answer
+            .bytes
+            .extend_from_slice(if i == 0 { b"{" } else { b",{" });
+        answer.push(*placed);
+        answer.bytes.push(b'}');
+    }
+    answer
+        .bytes
+        .extend_from_slice(b"],\"EncryptionType\":\"NONE\"}");
+    answer.bytes
 }
 
 fn all_failed(failed: impl Iterator<Item = (&'static str, String)>) -> Vec<u8> {

@@ -28,5 +28,5 @@ pub use hash::{HashRange, hash_key, parse_hash_key};
 pub use put::{Batch, Placed, PutEntry};
 pub use read::Start;
 pub use registry::{Stream, StreamOptions, Streams};
-pub use sequence::{Parts, ShardNumbers};
+pub use sequence::{Parts, STRIDE, ShardNumbers};
 pub use shard::{Shard, ShardId};

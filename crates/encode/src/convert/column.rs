@@ -119,6 +119,7 @@ impl<'s> Members<'s> {
 /// One column.
 struct Column<'s> {
     of: &'s Type,
+    rows: usize,
     nulls: NullBufferBuilder,
     values: Values<'s>,
 }
@@ -195,13 +196,14 @@ impl<'s> Column<'s> {
         };
         Self {
             of,
+            rows: 0,
             nulls: NullBufferBuilder::new(rows),
             values,
         }
     }
 
     fn len(&self) -> usize {
-        self.nulls.len()
+        self.rows
     }
 
     /// Reads the value that is next.
@@ -266,6 +268,7 @@ impl<'s> Column<'s> {
             }
         }
         self.nulls.append_non_null();
+        self.rows += 1;
         Ok(())
     }
 
@@ -287,12 +290,14 @@ impl<'s> Column<'s> {
             Values::Struct(members) => members.null(scope)?,
         }
         self.nulls.append_null();
+        self.rows += 1;
         Ok(())
     }
 
     /// Cuts back to so many rows; nothing where there are not more.
     fn truncate(&mut self, rows: usize) {
         self.nulls.truncate(rows);
+        self.rows = self.rows.min(rows);
         match &mut self.values {
             Values::String(text) | Values::Binary(text) => text.truncate(rows),
             Values::Boolean(values) => values.truncate(rows),

@@ -40,6 +40,7 @@ impl<'a> Json<'a> {
     }
 
     /// The next byte behind white space.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         loop {
             match self.bytes.get(self.at) {
@@ -50,6 +51,7 @@ impl<'a> Json<'a> {
     }
 
     /// Passes this byte.
+    #[inline]
     pub(crate) fn expect(&mut self, byte: u8, name: &str) -> Result<(), Fault> {
         if self.peek() == Some(byte) {
             self.at += 1;
@@ -59,6 +61,7 @@ impl<'a> Json<'a> {
     }
 
     /// Whether there is another element, passing the comma before it or the closing byte.
+    #[inline]
     pub(crate) fn more(&mut self, close: u8, first: bool) -> Result<bool, Fault> {
         match self.peek() {
             Some(byte) if byte == close => {
@@ -76,6 +79,7 @@ impl<'a> Json<'a> {
     }
 
     /// A key and its colon.
+    #[inline]
     pub(crate) fn key<'s>(&mut self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Fault>
     where
         'a: 's,
@@ -89,6 +93,7 @@ impl<'a> Json<'a> {
     }
 
     /// Passes `null`, if it is next.
+    #[inline]
     pub(crate) fn null(&mut self) -> Result<bool, Fault> {
         if self.peek() != Some(b'n') {
             return Ok(false);
@@ -163,6 +168,7 @@ impl<'a> Json<'a> {
     }
 
     /// A string without its quotes: as it stands, or unescaped into `scratch`.
+    #[inline]
     fn text<'s>(&mut self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Fault>
     where
         'a: 's,

@@ -150,7 +150,8 @@ impl Fields {
     /// first: records of one stream have their keys in one order.
     pub(crate) fn find(&self, key: &[u8], expected: usize) -> Option<usize> {
         let next = self.list.get(expected);
-        if next.is_some_and(|(name, _)| name.as_bytes().eq_ignore_ascii_case(key)) {
+        let same = |name: &[u8]| name == key || name.eq_ignore_ascii_case(key);
+        if next.is_some_and(|(name, _)| same(name.as_bytes())) {
             return Some(expected);
         }
         let place = |at: &usize| by_lowercase(self.list[*at].0.as_bytes(), key);

@@ -9,7 +9,7 @@
 //! | key offsets | 4 x (n + 1) | the same for partition keys in the key buffer |
 //! | arrivals | 8 x n | approximate arrival, milliseconds since the epoch |
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::Position;
 
@@ -252,11 +252,11 @@ fn offset(offsets: &[u8], index: usize) -> usize {
 /// Gathers records into a block. A block's data and keys each stay below 4 GiB.
 #[derive(Debug)]
 pub struct RecordsBuilder {
-    data: BytesMut,
-    data_offsets: BytesMut,
-    keys: BytesMut,
-    key_offsets: BytesMut,
-    arrivals: BytesMut,
+    data: Vec<u8>,
+    data_offsets: Vec<u8>,
+    keys: Vec<u8>,
+    key_offsets: Vec<u8>,
+    arrivals: Vec<u8>,
     positions: Vec<Position>,
 }
 
@@ -269,17 +269,20 @@ impl Default for RecordsBuilder {
 impl RecordsBuilder {
     /// A builder with room for so many records and bytes of data.
     pub fn with_capacity(records: usize, data_bytes: usize) -> Self {
-        let mut builder = Self {
-            data: BytesMut::with_capacity(data_bytes),
-            data_offsets: BytesMut::with_capacity(4 * (records + 1)),
-            keys: BytesMut::new(),
-            key_offsets: BytesMut::with_capacity(4 * (records + 1)),
-            arrivals: BytesMut::with_capacity(8 * records),
-            positions: Vec::with_capacity(records),
+        let offsets = || {
+            let mut offsets = Vec::with_capacity(4 * (records + 1));
+            offsets.extend_from_slice(&0_u32.to_le_bytes());
+            offsets
         };
-        builder.data_offsets.put_u32_le(0);
-        builder.key_offsets.put_u32_le(0);
-        builder
+        Self {
+            data: Vec::with_capacity(data_bytes),
+            data_offsets: offsets(),
+            keys: Vec::new(),
+            key_offsets: offsets(),
+            arrivals: Vec::with_capacity(8 * records),
+            // Most blocks have a run of positions.
+            positions: Vec::new(),
+        }
     }
 
     /// Adds one record at its position.
@@ -296,13 +299,41 @@ impl RecordsBuilder {
     /// # Panics
     /// Where the block would pass 4 GiB.
     pub fn push_unplaced(&mut self, arrival_ms: u64, key: &[u8], data: &[u8]) {
-        self.data.put_slice(data);
-        self.keys.put_slice(key);
+        self.data.extend_from_slice(data);
+        self.end_record(arrival_ms, key);
+    }
+
+    /// As [`RecordsBuilder::push_unplaced`], with data that `write` appends. Nothing is added where
+    /// it fails.
+    ///
+    /// # Errors
+    /// What `write` says.
+    ///
+    /// # Panics
+    /// Where the block would pass 4 GiB.
+    pub fn push_written<E>(
+        &mut self,
+        arrival_ms: u64,
+        key: &[u8],
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = self.data.len();
+        if let Err(error) = write(&mut self.data) {
+            self.data.truncate(before);
+            return Err(error);
+        }
+        self.end_record(arrival_ms, key);
+        Ok(())
+    }
+
+    /// Ends the record whose data was appended.
+    fn end_record(&mut self, arrival_ms: u64, key: &[u8]) {
+        self.keys.extend_from_slice(key);
         let end = u32::try_from(self.data.len()).expect("a block stays below 4 GiB");
         let key_end = u32::try_from(self.keys.len()).expect("a block's keys stay below 4 GiB");
-        self.data_offsets.put_u32_le(end);
-        self.key_offsets.put_u32_le(key_end);
-        self.arrivals.put_u64_le(arrival_ms);
+        self.data_offsets.extend_from_slice(&end.to_le_bytes());
+        self.key_offsets.extend_from_slice(&key_end.to_le_bytes());
+        self.arrivals.extend_from_slice(&arrival_ms.to_le_bytes());
     }
 
     /// Number of records so far.
@@ -342,11 +373,11 @@ impl RecordsBuilder {
     fn build_at(self, positions: Positions) -> Records {
         Records {
             count: self.len(),
-            data: self.data.freeze(),
-            data_offsets: self.data_offsets.freeze(),
-            keys: self.keys.freeze(),
-            key_offsets: self.key_offsets.freeze(),
-            arrivals: self.arrivals.freeze(),
+            data: self.data.into(),
+            data_offsets: self.data_offsets.into(),
+            keys: self.keys.into(),
+            key_offsets: self.key_offsets.into(),
+            arrivals: self.arrivals.into(),
             positions,
         }
     }

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
@@ -12,7 +11,7 @@ use bytes::Bytes;
 use hydrant_core::decimal::Decimals;
 use hydrant_log::stream::put::{MAX_CALL_BYTES, MAX_KEY_CHARS, MAX_RECORDS};
 use hydrant_log::stream::{
-    Batch, Parts, Placed, PutEntry, STRIDE, ShardId, Stream, StreamError, parse_hash_key,
+    Batch, Parts, Placed, PutOutline, STRIDE, ShardId, Stream, StreamError, parse_hash_key,
 };
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -237,35 +236,87 @@ fn check_entry(checks: &mut Checks, entry: &Entry<'_>, path: &str) {
     }
 }
 
-/// Decodes the records and groups them by shard.
+/// Why the records of a call are not taken.
+enum Refused {
+    Stream(StreamError),
+    /// A record is not base64, or a hash key is beyond the space, or something is too long.
+    Records,
+}
+
+impl From<StreamError> for Refused {
+    fn from(error: StreamError) -> Self {
+        Self::Stream(error)
+    }
+}
+
+/// Groups the records by shard, each decoded into the block of its shard.
 fn prepare(
     stream: &Stream,
     entries: &[Entry<'_>],
     path: impl Fn(usize) -> String,
 ) -> Result<Batch, Fault> {
-    let encoded: usize = entries
-        .iter()
-        .map(|entry| text(entry.data.as_ref()).map_or(0, str::len))
-        .sum();
-    let mut arena = Vec::with_capacity(encoded / 4 * 3 + 3);
-    let mut decoded: Vec<(Range<usize>, Option<u128>)> = Vec::with_capacity(entries.len());
+    decode(stream, entries).map_err(|refused| match refused {
+        Refused::Stream(error) => fault(&error),
+        Refused::Records => match check_records(stream, entries, path) {
+            Err(fault) => fault,
+            Ok(()) => Fault::internal(),
+        },
+    })
+}
+
+fn decode(stream: &Stream, entries: &[Entry<'_>]) -> Result<Batch, Refused> {
+    let (mut outlines, mut total) = (Vec::with_capacity(entries.len()), 0);
+    let limit = stream.max_record_bytes();
+    for entry in entries {
+        let data = text(entry.data.as_ref()).unwrap_or_default().as_bytes();
+        let bytes = STANDARD
+            .decoded_length(data)
+            .map_err(|_| Refused::Records)?;
+        let explicit_hash_key = match text(entry.explicit_hash_key.as_ref()) {
+            Some(key) => Some(parse_hash_key(key).ok_or(Refused::Records)?),
+            None => None,
+        };
+        let partition_key = text(entry.partition_key.as_ref()).unwrap_or_default();
+        if bytes + partition_key.len() > limit {
+            return Err(Refused::Records);
+        }
+        total += bytes + partition_key.len();
+        outlines.push(PutOutline {
+            bytes,
+            partition_key,
+            explicit_hash_key,
+        });
+    }
+    if total > MAX_CALL_BYTES {
+        return Err(Refused::Records);
+    }
+    stream.prepare_written(&outlines, |i, block| {
+        let data = text(entries[i].data.as_ref()).unwrap_or_default();
+        let decoded = STANDARD.decode_append(data, block);
+        decoded.map(drop).map_err(|_| Refused::Records)
+    })
+}
+
+/// What is wrong with records that are not taken: the first fault in Kinesis' order.
+fn check_records(
+    stream: &Stream,
+    entries: &[Entry<'_>],
+    path: impl Fn(usize) -> String,
+) -> Result<(), Fault> {
     let (mut checks, mut total, limit) = (Checks::default(), 0, stream.max_record_bytes());
     for (i, entry) in entries.iter().enumerate() {
         let data = text(entry.data.as_ref()).unwrap_or_default();
-        let start = arena.len();
-        STANDARD
-            .decode_append(data, &mut arena)
+        let decoded = STANDARD
+            .decode_to_vec(data)
             .map_err(|_| not_base64(data, &path(i)))?;
-        let bytes = arena.len() - start + text(entry.partition_key.as_ref()).map_or(0, str::len);
+        let bytes = decoded.len() + text(entry.partition_key.as_ref()).map_or(0, str::len);
         if bytes > limit {
-            checks.data_too_long(arena.len() - start, &format!("{}data", path(i)), limit);
+            checks.data_too_long(decoded.len(), &format!("{}data", path(i)), limit);
         }
         total += bytes;
-        let hash = match text(entry.explicit_hash_key.as_ref()) {
-            Some(key) => Some(parse_hash_key(key).ok_or_else(|| beyond_the_space(key))?),
-            None => None,
-        };
-        decoded.push((start..arena.len(), hash));
+        if let Some(key) = text(entry.explicit_hash_key.as_ref()) {
+            parse_hash_key(key).ok_or_else(|| beyond_the_space(key))?;
+        }
     }
     checks.done()?;
     if total > MAX_CALL_BYTES {
@@ -273,16 +324,7 @@ fn prepare(
             "Records size of {total} bytes with partition keys exceeds the limit of {MAX_CALL_BYTES} bytes of one call"
         )));
     }
-    let records: Vec<PutEntry<'_>> = decoded
-        .into_iter()
-        .zip(entries)
-        .map(|((range, explicit_hash_key), entry)| PutEntry {
-            data: &arena[range],
-            partition_key: text(entry.partition_key.as_ref()).unwrap_or_default(),
-            explicit_hash_key,
-        })
-        .collect();
-    stream.prepare(&records).map_err(|error| fault(&error))
+    Ok(())
 }
 
 fn text<'a>(member: Option<&'a Text<'_>>) -> Option<&'a str> {

@@ -25,7 +25,7 @@ pub mod error;
 pub use catalogue::Catalogue;
 pub use error::StreamError;
 pub use hash::{HashRange, hash_key, parse_hash_key};
-pub use put::{Batch, Placed, PutEntry};
+pub use put::{Batch, Placed, PutEntry, PutOutline};
 pub use read::Start;
 pub use registry::{Stream, StreamOptions, Streams};
 pub use sequence::{Parts, STRIDE, ShardNumbers};

@@ -35,6 +35,17 @@ pub struct PutEntry<'a> {
     pub explicit_hash_key: Option<u128>,
 }
 
+/// A record to put whose bytes are written straight into its block.
+#[derive(Clone, Copy, Debug)]
+pub struct PutOutline<'a> {
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// As in [`PutEntry`].
+    pub partition_key: &'a str,
+    /// As in [`PutEntry`].
+    pub explicit_hash_key: Option<u128>,
+}
+
 /// Where a record was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -76,24 +87,46 @@ impl Stream {
     /// # Errors
     /// `Invalid` where a record, or the call, is outside the limits.
     pub fn prepare(&self, records: &[PutEntry<'_>]) -> Result<Batch, StreamError> {
+        let outlines = records.iter().map(|record| PutOutline {
+            bytes: record.data.len(),
+            partition_key: record.partition_key,
+            explicit_hash_key: record.explicit_hash_key,
+        });
+        let outlines: Vec<PutOutline<'_>> = outlines.collect();
+        self.prepare_written(&outlines, |i, block| {
+            block.extend_from_slice(records[i].data);
+            Ok(())
+        })
+    }
+
+    /// As [`Stream::prepare`], with bytes that `write` appends for the record of this index: what is
+    /// decoded on the way in needs no buffer of its own.
+    ///
+    /// # Errors
+    /// `Invalid` where a record, or the call, is outside the limits; what `write` says.
+    pub fn prepare_written<E: From<StreamError>>(
+        &self,
+        records: &[PutOutline<'_>],
+        mut write: impl FnMut(usize, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Batch, E> {
         self.check(records)?;
         let shards = self.shards();
         let lanes: Vec<usize> = records.iter().map(|record| self.lane_of(record)).collect();
         let mut sizes = vec![(0, 0); shards.len()];
         for (lane, record) in lanes.iter().zip(records) {
             sizes[*lane].0 += 1;
-            sizes[*lane].1 += record.data.len();
+            sizes[*lane].1 += record.bytes;
         }
         let mut builders: Vec<Option<RecordsBuilder>> = sizes
             .into_iter()
             .map(|(count, bytes)| (count > 0).then(|| RecordsBuilder::with_capacity(count, bytes)))
             .collect();
         let mut places = Vec::with_capacity(records.len());
-        for (lane, record) in lanes.into_iter().zip(records) {
+        for (i, (lane, record)) in lanes.into_iter().zip(records).enumerate() {
             let builder = builders[lane].get_or_insert_default();
             places.push((lane, builder.len() as u64));
             // The log stamps the arrival.
-            builder.push_unplaced(0, record.partition_key.as_bytes(), record.data);
+            builder.push_written(0, record.partition_key.as_bytes(), |block| write(i, block))?;
         }
         let mut entry_of = vec![0; builders.len()];
         let mut entries = Vec::new();
@@ -136,7 +169,7 @@ impl Stream {
         Ok(placed)
     }
 
-    fn check(&self, records: &[PutEntry<'_>]) -> Result<(), StreamError> {
+    fn check(&self, records: &[PutOutline<'_>]) -> Result<(), StreamError> {
         let invalid = |message: String| Err(StreamError::Invalid(message));
         if records.is_empty() || records.len() > MAX_RECORDS {
             return invalid(format!(
@@ -146,13 +179,16 @@ impl Stream {
         }
         let (mut total, limit) = (0, self.max_record_bytes());
         for (i, record) in records.iter().enumerate() {
-            let chars = record.partition_key.chars().count();
-            if !(1..=MAX_KEY_CHARS).contains(&chars) {
+            // As many bytes as characters at least, so that few keys are counted.
+            let key = record.partition_key;
+            let fits = !key.is_empty() && key.len() <= MAX_KEY_CHARS;
+            if !fits && !(1..=MAX_KEY_CHARS).contains(&key.chars().count()) {
+                let chars = key.chars().count();
                 return invalid(format!(
                     "the partition key of record {i} has {chars} characters, limit 1 to {MAX_KEY_CHARS}"
                 ));
             }
-            let bytes = record.data.len() + record.partition_key.len();
+            let bytes = record.bytes + record.partition_key.len();
             if bytes > limit {
                 return invalid(format!(
                     "record {i} is {bytes} bytes with its partition key, limit {limit}"
@@ -169,7 +205,7 @@ impl Stream {
     }
 
     /// Index of the open shard that takes a record. The open shards cover the hash space.
-    fn lane_of(&self, record: &PutEntry<'_>) -> usize {
+    fn lane_of(&self, record: &PutOutline<'_>) -> usize {
         let hash = record.explicit_hash_key;
         let hash = hash.unwrap_or_else(|| hash_key(record.partition_key.as_bytes()));
         let takes = |shard: &super::Shard| shard.closed_s.is_none() && shard.range.contains(hash);

@@ -26,6 +26,7 @@ pub(crate) fn main(path: &Path) -> u8 {
         tracing::warn!(path = %note.path, line = note.line, "{}", note.message);
     }
     match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(async_threads())
         .enable_all()
         .build()
     {
@@ -35,6 +36,13 @@ pub(crate) fn main(path: &Path) -> u8 {
             FAILED
         }
     }
+}
+
+/// Half of the cores, at least one: what holds a core runs on the pool, and idle async threads cost
+/// CPU time looking for work that there is not.
+fn async_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).max(1)
 }
 
 /// Runs the service with both servers until `asked` completes, and drains it.

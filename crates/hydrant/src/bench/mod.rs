@@ -66,7 +66,7 @@ const QUICK: Effort = Effort {
     bytes: 12_000_000,
     rounds: 3,
     way_rounds: 1,
-    way_times: 4,
+    way_times: 8,
 };
 
 /// The larger amount, in smaller ones.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::bench::load::Load;
 
 /// Connections: enough that a sync serves several calls.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 8;
 /// An answer comes after a sync, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Longest answer: 500 numbers of records.

@@ -12,7 +12,7 @@ use super::super::memory;
 use super::super::shapes::Named;
 use super::super::types::{
     ApiConfig, Auth, Config, DeliveryStreamConfig, DestinationConfig, OperationsConfig,
-    StreamConfig,
+    ProcessorConfig, StreamConfig,
 };
 use super::delivery_stream;
 
@@ -81,6 +81,7 @@ pub(in super::super) fn service(f: &mut Fields<'_>) -> Option<Config> {
         check_folder(f, &config, delivery);
     }
     note_unknown_streams(f, &mut config);
+    note_large_guests(f, &mut config);
     Some(config)
 }
 
@@ -186,6 +187,31 @@ fn check_folder(f: &mut Fields<'_>, config: &Config, delivery: &DeliveryStreamCo
             "is the data_dir too",
             "give the objects a folder of their own",
         );
+    }
+}
+
+/// Half of the budget is what guests may have together.
+fn note_large_guests(f: &mut Fields<'_>, config: &mut Config) {
+    let half = config.memory.0 / 2;
+    for delivery in config.delivery_streams.values() {
+        for (index, processor) in delivery.processors.iter().enumerate() {
+            let ProcessorConfig::Wasm(wasm) = processor;
+            if wasm.memory.0 <= half {
+                continue;
+            }
+            let path = format!(
+                "delivery_streams.{}.processors[{index}].wasm.memory",
+                delivery.name
+            );
+            let message = format!(
+                "is more than half of `memory`, {}: one call at a time, and what it takes beyond \
+                 that is not of the budget",
+                config.memory
+            );
+            let remedy = "raise `memory`, or lower this to what the transform needs".to_owned();
+            let note = f.cx.at(f.cx.mark(&path), &path, message, remedy);
+            config.notes.push(note);
+        }
     }
 }
 

@@ -280,6 +280,21 @@ fn a_folder_is_one_configuration_and_paths_count_from_their_file() {
 }
 
 #[test]
+fn a_guest_that_is_larger_than_half_of_the_budget_is_noted() {
+    let text = |guest: &str| {
+        format!(
+            "memory: 64MiB\nstreams: {{ s: {{}} }}\ndelivery_streams:\n  a:\n    source: {{ kinesis: {{ stream: s }} }}\n    \
+             processors:\n      - wasm: {{ module: t.wasm, memory: {guest} }}\n    destination: {{ stdout: }}\n"
+        )
+    };
+    assert!(load(&text("32MiB")).unwrap().notes.is_empty());
+    let notes = load(&text("33MiB")).unwrap().notes;
+    assert_eq!(notes.len(), 1);
+    let path = "delivery_streams.a.processors[0].wasm.memory";
+    assert_eq!((notes[0].line, notes[0].path.as_str()), (7, path));
+}
+
+#[test]
 fn aliases_are_copied_in() {
     let config = load("streams:\n  a: &many { shards: 7 }\n  b: *many\n").unwrap();
     assert_eq!(config.streams["b"].shards, 7);

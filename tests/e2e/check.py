@@ -227,6 +227,38 @@ def check_live(folder):
         harness.check(".hydrant-probe/check-" in entry["Key"], f"the check left {entry['Key']}")
 
 
+REMOTE = """\
+delivery_streams:
+  copy:
+    source: { kinesis: { stream: STREAM, endpoint: "ENDPOINT", credentials: { access_key_id: a, secret_access_key: b } } }
+    destination: { directory: { path: ./archive } }
+"""
+
+
+def check_live_source(folder):
+    """Another hydrant serves the stream that is to be read."""
+    (folder / "upstream").mkdir()
+    upstream = harness.Hydrant(folder / "upstream", {"clicks": {"shards": 2}}, {})
+    upstream.start()
+    endpoint = f"http://127.0.0.1:{upstream.api}"
+    for name, stream, server, found in [
+        ("a stream that is there", "clicks", endpoint, None),
+        ("a stream that is not", "nowhere", endpoint, ("stream", "make the stream `nowhere`")),
+        ("no server", "clicks", "http://127.0.0.1:9", ("endpoint", "see that the server runs")),
+    ]:
+        text = REMOTE.replace("STREAM", stream).replace("ENDPOINT", server)
+        code, said = run_check(folder, text, "--live")
+        faults = faults_of(folder, said)
+        if found is None:
+            harness.check(code == 0 and not faults, f"{name}: ended with {code}: {said}")
+            continue
+        setting, remedy = found
+        place = f"hydrant.yaml:3: delivery_streams.copy.source.kinesis.{setting}: "
+        harness.check(code == 2 and len(faults) == 1, f"{name}: ended with {code}: {said}")
+        harness.check(faults[0].startswith(place) and remedy in faults[0], f"{name}: {said}")
+    upstream.stop()
+
+
 def test(folder):
     (folder / "text.wasm").write_text("no module")
     # The shortest component there is: it exports nothing.
@@ -249,6 +281,7 @@ def test(folder):
     code, said = run_check(folder, "streams: [")
     harness.check(code == 2 and "hydrant.yaml:1" in said, f"text that is no YAML ended with {code}: {said}")
     check_live(folder)
+    check_live_source(folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-//! `hydrant check --live`: tries what the service will do at `data_dir` and at every destination, and
-//! removes what it wrote. Modules are compiled by every check.
+//! `hydrant check --live`: tries what the service will do at `data_dir`, at every source and at every
+//! destination, and removes what it wrote. Modules are compiled by every check.
 
 use std::fs;
 use std::io;
@@ -13,9 +13,11 @@ use hydrant_core::rng::Rng as _;
 use hydrant_log::disk::in_use;
 use hydrant_sink::s3::{Refused, RefusedKind};
 use hydrant_sink::{Directory, S3};
+use hydrant_source::{KinesisClient, kinesis};
 
 use crate::config::types::{
-    Config, DeliveryStreamConfig, DestinationConfig, DirectoryConfig, S3Config,
+    Config, DeliveryStreamConfig, DestinationConfig, DirectoryConfig, RemoteConfig, S3Config,
+    SourceConfig, StreamPlace,
 };
 use crate::config::{Fault, Places};
 use crate::runtime::{Pool, RealClock, RealRng};
@@ -54,8 +56,11 @@ pub(crate) fn check(config: &Config, places: &Places) -> anyhow::Result<Found> {
     };
     let mut found = live.data_dir(&config.data_dir);
     let streams = config.delivery_streams.values();
-    let results = runtime.block_on(join_all(streams.map(|one| live.destination(one))));
-    for one in results {
+    let tried = streams.map(|one| async {
+        let (source, destination) = (live.source(one), live.destination(one));
+        [source.await, destination.await]
+    });
+    for one in runtime.block_on(join_all(tried)).into_iter().flatten() {
         found.faults.extend(one.faults);
         found.notes.extend(one.notes);
     }
@@ -74,6 +79,30 @@ impl Live<'_> {
             let message = format!("{} is in use by a running hydrant", dir.display());
             let note = self.places.fault("data_dir", message, String::new());
             found.notes.push(note);
+        }
+        found
+    }
+
+    /// An embedded stream is in `data_dir`; a remote one is described and read.
+    async fn source(&self, stream: &DeliveryStreamConfig) -> Found {
+        let SourceConfig::Kinesis(kinesis) = &stream.source;
+        let mut found = Found::default();
+        let StreamPlace::Remote(remote) = &kinesis.place else {
+            return found;
+        };
+        let path = format!("delivery_streams.{}.source.kinesis", stream.name);
+        let settings = stages::kinesis_settings(&kinesis.stream, remote);
+        let (clock, rng) = (self.clock.clone(), self.rng.clone());
+        match Box::pin(KinesisClient::new(settings, clock, rng)).await {
+            Err(faults) => found.fault(self.places, &path, faults.join("; "), ""),
+            Ok(client) => {
+                if let Err(refused) = client.check().await {
+                    let (setting, remedy) = what_helps(&refused, &kinesis.stream, remote);
+                    let message = format!("{} failed: {}", refused.step, refused.error.trim_end());
+                    let path = format!("{path}{setting}");
+                    found.fault(self.places, &path, message, &remedy);
+                }
+            }
         }
         found
     }
@@ -155,6 +184,40 @@ impl Found {
     fn fault(&mut self, places: &Places, path: &str, message: String, remedy: &str) {
         self.faults
             .push(places.fault(path, message, remedy.to_owned()));
+    }
+}
+
+/// The setting that a refused step at a source is about, and what helps.
+fn what_helps(
+    refused: &kinesis::Refused,
+    stream: &str,
+    remote: &RemoteConfig,
+) -> (&'static str, String) {
+    match refused.kind {
+        kinesis::RefusedKind::NoStream => (
+            ".stream",
+            format!("make the stream `{stream}`, or correct its name or region"),
+        ),
+        kinesis::RefusedKind::Credentials => (
+            if remote.credentials.is_some() {
+                ".credentials"
+            } else {
+                ""
+            },
+            "correct the access key and the secret key, or what the environment gives".to_owned(),
+        ),
+        kinesis::RefusedKind::Action(action) => (
+            ".stream",
+            format!("allow {action} on the stream `{stream}`"),
+        ),
+        kinesis::RefusedKind::Server => (
+            if remote.endpoint.is_some() {
+                ".endpoint"
+            } else {
+                ""
+            },
+            "see that the server runs, and that it can be reached from here".to_owned(),
+        ),
     }
 }
 

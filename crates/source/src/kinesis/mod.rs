@@ -21,6 +21,9 @@ mod stream;
 
 mod read;
 
+mod check;
+
+pub use check::{Refused, RefusedKind};
 pub use client::{KinesisClient, KinesisSettings};
 pub use pace::Pace;
 pub use source::{KinesisSource, Reader};

@@ -16,7 +16,7 @@ use hydrant_core::clock::Clock;
 use hydrant_core::stage::{Read, Source as _, SourceError};
 use hydrant_core::state::{LaneState, LaneStore, StateError, StateStore};
 use hydrant_core::{BoxFuture, Lane, LaneKey, Position};
-use hydrant_source::kinesis::Reader;
+use hydrant_source::kinesis::{Reader, RefusedKind};
 use hydrant_source::{Aggregates, KinesisClient, KinesisSettings, KinesisSource, Pace, StartAt};
 
 use crate::fake_kinesis::{FakeKinesis, Fault};
@@ -416,4 +416,43 @@ async fn two_readers_of_a_shard_share_its_calls() {
     // 40 calls of three records, 200 ms apart by the fast clock.
     let least = Duration::from_millis(200) * 38 / SPEED;
     assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_check_names_the_permission_that_is_missing() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &["a"]);
+    let client = world.client(START_MS).await;
+    assert_eq!(client.check().await, Ok(()));
+    let cases = [
+        (
+            "DescribeStreamSummary",
+            "ResourceNotFoundException",
+            RefusedKind::NoStream,
+        ),
+        (
+            "ListShards",
+            "AccessDeniedException",
+            RefusedKind::Action("kinesis:ListShards"),
+        ),
+        (
+            "GetShardIterator",
+            "AccessDeniedException",
+            RefusedKind::Action("kinesis:GetShardIterator"),
+        ),
+        (
+            "GetRecords",
+            "UnrecognizedClientException",
+            RefusedKind::Credentials,
+        ),
+        ("GetRecords", "InternalFailure", RefusedKind::Server),
+    ];
+    for (operation, error, kind) in cases {
+        world.fake.fail(operation, &[Fault::Error(400, error)]);
+        let refused = client.check().await.unwrap_err();
+        assert_eq!(refused.kind, kind, "{operation}: {}", refused.error);
+    }
+    let throttled = Fault::Error(400, "ProvisionedThroughputExceededException");
+    world.fake.fail("GetRecords", &[throttled]);
+    assert_eq!(client.check().await, Ok(()), "it may be read");
 }

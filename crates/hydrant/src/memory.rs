@@ -1,7 +1,8 @@
 //! How the byte budget is divided (`DESIGN.md`, section 5).
 //!
-//! Set aside at the start, at most five eighths of it, is what finishing a range needs: per core a
-//! guest and what an encoder gives, so that sealing always frees memory. Of what is left half is
+//! Set aside at the start is what finishing a range needs, at most three quarters of it: per core a
+//! guest and what an encoder gives, so that sealing always frees memory; and what the logs of the
+//! configured streams keep for their readers, at most a sixteenth. Of what is left half is
 //! split evenly among the delivery streams as their own, and an eighth is the API's: puts go on
 //! while a destination is slow, and what waits for it lies in the log. The rest goes to whoever
 //! comes first.
@@ -15,14 +16,23 @@ use crate::config::types::{Config, DeliveryStreamConfig, ProcessorConfig};
 pub(crate) const API: &str = "(api)";
 /// The account of what is set aside.
 const ASIDE: &str = "(set_aside)";
-/// What an encoder gives at once before the budget sees it: the largest object that is compressed
-/// as one piece.
-const ENCODER_BYTES: usize = 16 << 20;
+/// What the step of an encoder takes before the budget sees it: the largest object that is
+/// compressed as one piece (16 MiB), joined, and what comes out of it.
+const ENCODER_BYTES: usize = 32 << 20;
+
+/// What a log keeps of its newest records for readers that are close behind, at most.
+const LOG_CACHE_BYTES: usize = 8 << 20;
 
 /// The divided budget.
 pub(crate) struct Memory {
     pub(crate) budget: Budget,
     _aside: Permit,
+}
+
+/// What each log keeps in memory of its newest records.
+pub(crate) fn log_cache_bytes(config: &Config) -> usize {
+    let logs = config.streams.len().max(1);
+    LOG_CACHE_BYTES.min(config.memory.as_usize() / 16 / logs)
 }
 
 /// Divides the budget, and tells the engine what it has for guests.
@@ -32,7 +42,8 @@ pub(crate) fn divide(config: &Config, cores: usize, engine: &WasmEngine) -> Memo
     let guests = cores.saturating_mul(streams.map(largest_guest).max().unwrap_or(0));
     let guests = guests.min(capacity / 2);
     engine.limit_memory(guests);
-    let aside = guests + cores.saturating_mul(ENCODER_BYTES).min(capacity / 8);
+    let encoders = cores.saturating_mul(ENCODER_BYTES).min(capacity / 4);
+    let aside = guests + encoders + config.streams.len() * log_cache_bytes(config);
     let budget = Budget::new(capacity);
     budget.set_share(ASIDE, aside);
     let permit = budget.account(ASIDE).take_now(aside);
@@ -73,7 +84,7 @@ mod tests {
         std::fs::write(&path, text).expect("written");
         let config = config::load(&path).expect("a good configuration");
         let engine = WasmEngine::new().expect("an engine");
-        for (cores, aside) in [(1, 16), (2, 32), (64, 32)] {
+        for (cores, aside) in [(1, 40), (2, 72), (64, 72)] {
             let memory = divide(&config, cores, &engine);
             let holders = memory.budget.holders();
             let share = |name: &str| {

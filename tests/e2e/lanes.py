@@ -76,8 +76,10 @@ def check_fair(folder, put):
     ends = {}
     for one in objects:
         lane = one.records[0]["lane"]
+        harness.check(all(record["lane"] == lane for record in one.records), f"{one.key} is of several shards")
         written = os.stat(folder / "archive" / one.key).st_mtime
         ends.setdefault(lane, []).append(written)
+    harness.check(len(ends) == BUSY, f"objects of {len(ends)} shards")
     first = [min(times) for times in ends.values()]
     last = [max(times) for times in ends.values()]
     return max(first) - min(first), max(last) - min(last)
@@ -98,7 +100,7 @@ def test(folder):
     first, last = check_fair(folder / "many", put)
     print(
         f"lanes: {BUSY} busy of {SHARDS}: {put} records in {took:.1f} s, {cpu:.1f} s of CPU; "
-        f"first objects within {first:.1f} s of each other, last ones within {last:.1f} s",
+        f"first objects within {first:.2f} s of each other, last ones within {last:.2f} s",
         flush=True,
     )
     harness.check(more < IDLE_MEMORY_BYTES, f"{SHARDS} idle shards take {more >> 20} MiB")

@@ -236,11 +236,14 @@ fn whole_ways(
         }
     }
     let bytes = load.bytes() as u64 * effort.way_times;
-    let rows = ways
-        .into_iter()
-        .zip(spent)
-        .map(|((item, _), spent)| way_row(item, &spent, bytes));
-    rows.collect()
+    let mut rows = Vec::new();
+    for ((item, _), spent) in ways.into_iter().zip(spent) {
+        let mut row = way_row(item, &spent, bytes)?;
+        // One round says nothing about noise; the reference, which ran between them, does.
+        row.noisy |= references.flate2.is_noisy();
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
 /// The row of a way of which `bytes`, and [`LARGER`] times as many, were sent.

@@ -3,6 +3,8 @@
 
 mod run;
 
+mod delivering;
+
 mod room;
 
 pub(crate) use run::{Ended, Mode, pending, run};

@@ -16,7 +16,7 @@ use hydrant_core::{BoxFuture, Position};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::batch::{Batch, Batcher};
-use crate::deliver::{Delivered, Delivery, deliver};
+use crate::deliver::Delivered;
 use crate::error::LaneError;
 use crate::hints::{Hints, SealReason};
 use crate::intent::{Intent, StageCall};
@@ -423,7 +423,7 @@ impl<'a> Engine<'a> {
 
     /// Whether sealing now would free something soon: there is an open range or records for one, no
     /// seal is on its way already, and none waits for the destination.
-    fn may_seal_early(&self) -> bool {
+    pub(super) fn may_seal_early(&self) -> bool {
         (self.open.is_some() || !self.batcher.is_empty())
             && self.redo.is_none()
             && self.flush.is_none()
@@ -493,71 +493,6 @@ impl<'a> Engine<'a> {
         if let Some(slot) = sealed.and_then(|sealed| sealed.objects.get_mut(index)) {
             *slot = Some(ready);
         }
-    }
-
-    // -----------------------------------------------------------------------------------------
-    // Delivering
-
-    fn start_delivery(&mut self) {
-        if self.delivering.is_some() || !self.sealed.front().is_some_and(SealedRange::is_ready) {
-            return;
-        }
-        let (Some(range), Some(store)) = (self.sealed.pop_front(), self.store.take()) else {
-            return;
-        };
-        let cut = range.intent.cut;
-        self.in_delivery = Some((cut, range.totals.read, range.oldest_ms));
-        let delivery = Delivery {
-            key: self.context.key.clone(),
-            source: self.context.source.clone(),
-            status: self.context.status.clone(),
-            hooks: self.context.hooks.clone(),
-            store,
-            position: self.committed,
-            intended: self.redo.is_some(),
-        };
-        self.delivering = Some(Box::pin(deliver(delivery, range)));
-    }
-
-    fn delivered(&mut self, delivered: Delivered) {
-        self.store = Some(delivered.store);
-        self.committed = delivered.cut;
-        // The status knows already, together with the sums.
-        self.in_flight -= delivered.totals.read;
-        self.in_delivery = None;
-        self.held_off = None;
-    }
-
-    /// Whether everything that was read is committed, and nothing more is to be read.
-    fn finished(&self) -> Option<Ended> {
-        let idle = self.delivering.is_none()
-            && self.sealed.is_empty()
-            && self.open.is_none()
-            && self.rendering.is_empty()
-            && self.batcher.is_empty()
-            && self.flush.is_none();
-        self.read_ended.filter(|_| idle)
-    }
-
-    /// Says what the lane holds: to the budget, and to whoever looks at the status.
-    fn show(&self) {
-        let account = &self.context.account;
-        let sealable = if self.may_seal_early() {
-            account.held()
-        } else {
-            0
-        };
-        let droppable = if self.may_drop() { account.held() } else { 0 };
-        account.set_able(sealable, droppable);
-        let oldest = self
-            .in_delivery
-            .map(|(_, _, oldest_ms)| oldest_ms)
-            .or_else(|| self.sealed.front().map(|range| range.oldest_ms))
-            .or_else(|| self.open.as_ref().map(|range| range.oldest_ms))
-            .or_else(|| self.batcher.oldest_ms());
-        self.context
-            .status
-            .in_flight(self.context.key.lane.as_str(), self.in_flight, oldest);
     }
 }
 

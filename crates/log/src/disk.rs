@@ -7,7 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use hydrant_core::disk::{Abort, Disk, DiskFile, Space};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::{Errno, pread};
 
 use crate::segment::LOCK_NAME;
 
@@ -127,17 +129,18 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        let mut filled = 0;
-        while filled < len {
-            match self.0.read_at(&mut bytes[filled..], offset + filled as u64) {
+        // Not zeroed first: the allocator would give the pages back and fault them in again.
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            match pread(&self.0, spare_capacity(&mut bytes), at) {
                 Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        bytes.truncate(filled);
+        // More than was asked for may have fitted.
+        bytes.truncate(len);
         Ok(bytes)
     }
 
@@ -154,7 +157,7 @@ impl DiskFile for RealFile {
 /// cannot (some network and overlay ones) gets zeros written.
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
             let zeros = vec![0; 1 << 20];
             let mut at = 0;
             while at < bytes {

@@ -19,6 +19,9 @@ const MAX_STREAM_LEVEL: u8 = 9;
 thread_local! {
     /// One compressor per thread of the pool: its tables are about 1 MiB.
     static WHOLE: RefCell<Option<(u8, Compressor)>> = const { RefCell::new(None) };
+    /// What is compressed as one piece, and what it becomes: kept from object to object, since fresh
+    /// pages cost a tenth of compressing them. At most [`HOLD_BYTES`] and a little, each.
+    static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// Deflates all pieces as one stream, between `head` and what `tail` makes of the deflated size.
@@ -28,32 +31,45 @@ pub(crate) fn whole(
     head: &[u8],
     tail: impl FnOnce(u64) -> Vec<u8>,
 ) -> Bytes {
-    let plain = join(pieces);
-    let mut object = WHOLE.with_borrow_mut(|slot| {
-        let fitting = slot.take().filter(|(of, _)| *of == level);
-        let (_, compressor) = slot.insert(fitting.unwrap_or_else(|| {
-            let checked = CompressionLvl::new(level.into()).expect("the level was checked");
-            (level, Compressor::new(checked))
-        }));
-        deflate(compressor, &plain, head)
-    });
-    drop(plain);
-    let tail = tail((object.len() - head.len()) as u64);
-    object.reserve_exact(tail.len());
-    object.extend_from_slice(&tail);
-    object.shrink_to_fit();
-    object.into()
+    BUFFERS.with_borrow_mut(|(plain, deflated)| {
+        plain.clear();
+        let mut pieces = pieces;
+        // One that is whole already is not copied.
+        let single = if pieces.len() == 1 {
+            pieces.pop()
+        } else {
+            None
+        };
+        for piece in pieces {
+            plain.extend_from_slice(&piece);
+        }
+        let plain = single.as_deref().unwrap_or(plain);
+        let deflated = WHOLE.with_borrow_mut(|slot| {
+            let fitting = slot.take().filter(|(of, _)| *of == level);
+            let (_, compressor) = slot.insert(fitting.unwrap_or_else(|| {
+                let checked = CompressionLvl::new(level.into()).expect("the level was checked");
+                (level, Compressor::new(checked))
+            }));
+            deflate(compressor, plain, deflated)
+        });
+        let tail = tail(deflated.len() as u64);
+        let mut object = Vec::with_capacity(head.len() + deflated.len() + tail.len());
+        for part in [head, deflated, &tail] {
+            object.extend_from_slice(part);
+        }
+        object.into()
+    })
 }
 
-fn deflate(compressor: &mut Compressor, plain: &[u8], head: &[u8]) -> Vec<u8> {
-    let bound = head.len() + compressor.deflate_compress_bound(plain.len());
-    let mut object = vec![0; bound];
-    object[..head.len()].copy_from_slice(head);
+fn deflate<'b>(compressor: &mut Compressor, plain: &[u8], out: &'b mut Vec<u8>) -> &'b [u8] {
+    let bound = compressor.deflate_compress_bound(plain.len());
+    if out.len() < bound {
+        out.resize(bound, 0);
+    }
     let size = compressor
-        .deflate_compress(plain, &mut object[head.len()..])
+        .deflate_compress(plain, out)
         .expect("the bound is always enough");
-    object.truncate(head.len() + size);
-    object
+    &out[..size]
 }
 
 /// Deflates one chunk of a stream. Every chunk but the last ends with a full flush: it depends on

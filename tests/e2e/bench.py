@@ -6,6 +6,7 @@ import math
 import subprocess
 
 import harness
+from with_parent import end_with_parent
 
 MEMBERS = {
     "name": str,
@@ -27,6 +28,7 @@ def bench(folder, *arguments):
         stderr=subprocess.PIPE,
         timeout=100,
         check=False,
+        preexec_fn=end_with_parent,
     )
 
 

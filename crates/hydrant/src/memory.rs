@@ -17,8 +17,8 @@ pub(crate) const API: &str = "(api)";
 /// The account of what is set aside.
 const ASIDE: &str = "(set_aside)";
 /// What the step of an encoder takes before the budget sees it: the largest object that is
-/// compressed as one piece (16 MiB), joined, and what comes out of it.
-const ENCODER_BYTES: usize = 32 << 20;
+/// compressed as one piece (16 MiB), joined, what comes out of it, and the object made of that.
+const ENCODER_BYTES: usize = 48 << 20;
 
 /// What a log keeps of its newest records for readers that are close behind, at most.
 const LOG_CACHE_BYTES: usize = 8 << 20;
@@ -84,7 +84,7 @@ mod tests {
         std::fs::write(&path, text).expect("written");
         let config = config::load(&path).expect("a good configuration");
         let engine = WasmEngine::new().expect("an engine");
-        for (cores, aside) in [(1, 40), (2, 72), (64, 72)] {
+        for (cores, aside) in [(1, 56), (2, 72), (64, 72)] {
             let memory = divide(&config, cores, &engine);
             let holders = memory.budget.holders();
             let share = |name: &str| {

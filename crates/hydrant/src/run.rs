@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -13,8 +14,17 @@ use crate::config::types::Config;
 use crate::service::{self, Service};
 use crate::{checker, config, operations};
 
+/// Set in the environment, the service ends when the process that started it does: `hydrant bench`
+/// must not leave one behind, however it ends.
+pub(crate) const ENDS_WITH_PARENT: &str = "HYDRANT_ENDS_WITH_PARENT";
+
 /// Runs the service of a configuration; gives the exit code.
 pub(crate) fn main(path: &Path) -> u8 {
+    if std::env::var_os(ENDS_WITH_PARENT).is_some()
+        && let Err(error) = set_parent_process_death_signal(Some(Signal::KILL))
+    {
+        tracing::warn!(%error, "it is not noticed when the parent ends");
+    }
     let config = match config::load(path) {
         Ok(config) => config,
         Err(faults) => {

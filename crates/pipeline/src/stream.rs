@@ -87,6 +87,10 @@ impl DeliveryStream {
             if stopped && running.is_empty() {
                 return;
             }
+            if stopped {
+                // It is not asked any more, and must not hold what the lanes need to end.
+                finding = None;
+            }
             tokio::select! {
                 biased;
                 Some((lane, left)) = running.next(), if !running.is_empty() => {

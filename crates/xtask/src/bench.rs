@@ -33,9 +33,19 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .output()
         .context("cannot run hydrant bench")?;
     let output = process::ok(output, "hydrant bench")?;
-    let measured = ratios(&serde_json::from_slice(&output.stdout)?)?;
+    let output = serde_json::from_slice(&output.stdout)?;
+    let (measured, noisy) = (ratios(&output)?, noisy(&output));
     let path = kept_path();
+    if !noisy.is_empty() {
+        eprintln!(
+            "noisy, to be measured again on an idle machine: {}",
+            noisy.join(", ")
+        );
+    }
     if update {
+        if !noisy.is_empty() {
+            bail!("noisy ratios are not kept");
+        }
         let mut kept = read(&path)?;
         kept.extend(measured);
         let text = serde_json::to_string_pretty(&kept)? + "\n";
@@ -84,9 +94,16 @@ fn ratios(printed: &Value) -> Result<Ratios> {
     stages.iter().map(ratio).collect()
 }
 
-/// The stages that got worse. What is nearly nothing may double without harm.
+/// The stages whose best and median differ by too much.
+fn noisy(output: &Value) -> Vec<&str> {
+    let stages = output["stages"].as_array().into_iter().flatten();
+    let noisy = stages.filter(|stage| stage["noisy"] == true);
+    noisy.filter_map(|stage| stage["name"].as_str()).collect()
+}
+
+/// The stages that got worse. What is nearly nothing may grow a little without harm.
 fn worse(kept: &Ratios, measured: &Ratios) -> Vec<String> {
-    const NEARLY_NOTHING: f64 = 0.02;
+    const NEARLY_NOTHING: f64 = 0.004;
     let is_worse = |(stage, ratio): &(&String, &f64)| {
         let before = kept.get(*stage);
         before.is_some_and(|before| **ratio > before * ALARM && **ratio > before + NEARLY_NOTHING)
@@ -111,7 +128,7 @@ mod tests {
         let measured = ratios(&json!({ "stages": [
             { "name": "a", "ratio": 1.2 },
             { "name": "b", "ratio": 1.3 },
-            { "name": "tiny", "ratio": 0.01 },
+            { "name": "tiny", "ratio": 0.004 },
             { "name": "new", "ratio": 9.0 },
         ] }));
         assert_eq!(worse(&kept.unwrap(), &measured.unwrap()), ["b"]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::pool::{Budget, Waiter};
+use super::pool::{Asked, Budget, Waiter};
 
 pub(super) struct AccountHandle {
     pub(super) budget: Budget,
@@ -99,14 +99,22 @@ impl Account {
 
     /// Completes when this account is asked to seal its open range early.
     pub async fn pressed(&self) {
-        self.0.pressure.notified().await;
-        self.0.budget.pool().heard(self.0.id);
+        loop {
+            self.0.pressure.notified().await;
+            if self.0.budget.pool().heard(self.0.id, Asked::Seal) {
+                return;
+            }
+        }
     }
 
     /// Completes when this account is asked to drop what it can make again.
     pub async fn asked_to_drop(&self) {
-        self.0.relief.notified().await;
-        self.0.budget.pool().heard(self.0.id);
+        loop {
+            self.0.relief.notified().await;
+            if self.0.budget.pool().heard(self.0.id, Asked::Drop) {
+                return;
+            }
+        }
     }
 
     /// Bytes that this account holds.

@@ -60,7 +60,7 @@ struct AccountEntry {
 
 /// What an account was asked to do, and has not heard yet.
 #[derive(Clone, Copy, PartialEq)]
-enum Asked {
+pub(super) enum Asked {
     Seal,
     Drop,
 }
@@ -271,7 +271,7 @@ impl Pool {
     }
 
     /// Asks the account with the most sealable bytes to seal, unless one was asked already: one
-    /// that is beyond its share, or one of the same name as who waits. Where nobody can seal, one
+    /// that is beyond its share, or one of a name that waits. Where nobody can seal, one
     /// that is beyond its share and gets nothing delivered is asked to drop what it has.
     pub(super) fn press(&mut self, waits: &str) {
         if self.accounts.values().any(|entry| entry.asked.is_some()) {
@@ -280,8 +280,10 @@ impl Pool {
         let groups = &self.groups;
         let beyond =
             |entry: &AccountEntry| groups.get(&entry.name).is_some_and(|one| one.beyond() > 0);
+        let waiting =
+            |name: &str| waits == name || self.waiters.iter().any(|one| &*one.name == name);
         let seals = |entry: &&mut AccountEntry| {
-            entry.sealable > 0 && (beyond(entry) || &*entry.name == waits)
+            entry.sealable > 0 && (beyond(entry) || waiting(&entry.name))
         };
         let others_wait =
             |name: &str| waits != name || self.waiters.iter().any(|waiter| &*waiter.name != name);
@@ -329,11 +331,11 @@ impl Pool {
         }
     }
 
-    /// The one that was asked has heard it: the next one may be asked.
-    pub(super) fn heard(&mut self, account: u64) {
-        if let Some(entry) = self.accounts.get_mut(&account) {
-            entry.asked = None;
-        }
+    /// The one that was asked has heard it: the next one may be asked. `false` where it was not
+    /// asked for this, or is not any more.
+    pub(super) fn heard(&mut self, account: u64, what: Asked) -> bool {
+        let entry = self.accounts.get_mut(&account);
+        entry.is_some_and(|entry| entry.asked.take_if(|asked| *asked == what).is_some())
     }
 
     pub(super) fn close(&mut self, account: u64) {

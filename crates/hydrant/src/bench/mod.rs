@@ -145,6 +145,11 @@ impl References {
         self.flate2_in_out = in_out(packed.bytes_in, packed.bytes_out);
         Ok(())
     }
+
+    fn crowded_round(&mut self, load: &Load) -> anyhow::Result<()> {
+        let packed = reference::flate2_on_all_cores(load);
+        self.crowded.add(packed.cpu, packed.bytes_in)
+    }
 }
 
 /// A stage and what its rounds said.
@@ -200,6 +205,7 @@ fn stages(
             noisy: one.series.is_noisy(),
             in_out: in_out(one.last.bytes_in, one.last.bytes_out),
             peak_rss: one.peak_rss,
+            crowded: false,
         })
         .collect())
 }
@@ -226,6 +232,7 @@ fn whole_ways(
     let mut spent: Vec<Vec<(Spent, Spent)>> = vec![Vec::new(); ways.len()];
     for _ in 0..effort.way_rounds {
         references.round(load)?;
+        references.crowded_round(load)?;
         for ((item, way), spent) in ways.iter().zip(&mut spent) {
             let dir = folder.join(item.name);
             let run = |times| {
@@ -277,6 +284,7 @@ fn way_row(item: &Item, spent: &[(Spent, Spent)], bytes: u64) -> anyhow::Result<
             .map(|(_, larger)| larger.peak_rss)
             .max()
             .unwrap_or(0),
+        crowded: true,
     })
 }
 
@@ -302,6 +310,7 @@ fn rest(item: &Item, rows: &[Row]) -> Option<Row> {
         noisy,
         in_out: whole.in_out,
         peak_rss: whole.peak_rss,
+        crowded: whole.crowded,
     })
 }
 

@@ -1,5 +1,5 @@
-//! Reads objects back with other software than what made them, and says whether they hold the
-//! records.
+//! Reads objects back, GZIP and ZIP with other software than what made them, and says whether they
+//! hold the records. Independent readers of every container are in `tests/e2e`.
 
 use std::io::Read as _;
 use std::path::Path;

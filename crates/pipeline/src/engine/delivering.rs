@@ -1,6 +1,7 @@
 //! The end of the way: a sealed range whose objects are ready is delivered, one at a time; and what
 //! the lane says of itself.
 
+use super::room::STUCK_AFTER;
 use super::run::{Ended, Engine};
 use crate::deliver::{Delivered, Delivery, deliver};
 use crate::range::SealedRange;
@@ -34,6 +35,7 @@ impl Engine<'_> {
         self.in_flight -= delivered.totals.read;
         self.in_delivery = None;
         self.held_off = None;
+        self.patient_for = STUCK_AFTER;
     }
 
     /// Whether everything that was read is committed, and nothing more is to be read.

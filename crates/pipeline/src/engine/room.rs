@@ -11,7 +11,9 @@ use crate::batch::Batcher;
 
 /// A lane that could get nothing rid of for so long drops what it rendered ahead, if others want
 /// the memory; and where it holds nothing that could end, it reads again after as long.
-const STUCK_AFTER: Duration = Duration::from_secs(10);
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// Longest patience: a destination that is so slow is taken to be down.
+const STUCK_MAX: Duration = Duration::from_mins(10);
 
 impl Engine<'_> {
     /// Whether a range is on its way, or parts of one.
@@ -27,7 +29,7 @@ impl Engine<'_> {
         if !self.waits_for_destination() {
             self.moves_on();
         } else if self.patience.is_none() && !self.stuck {
-            self.patience = Some(self.context.clock.sleep(STUCK_AFTER));
+            self.patience = Some(self.context.clock.sleep(self.patient_for));
         }
     }
 
@@ -44,6 +46,8 @@ impl Engine<'_> {
             bytes = context.account.held(),
             "nothing is delivered: what was made ahead is dropped, others want the memory"
         );
+        // One that is only slow gets through in the end.
+        self.patient_for = (self.patient_for * 2).min(STUCK_MAX);
         let (cut, records, _) = self.in_delivery.unwrap_or((self.committed, 0, 0));
         (self.reading, self.read_after) = (None, cut);
         self.batcher = Batcher::new(self.ranges.plan.micro_batch);

@@ -15,6 +15,7 @@ use hydrant_core::state::LaneStore;
 use hydrant_core::{BoxFuture, Position};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::room::STUCK_AFTER;
 use crate::batch::{Batch, Batcher};
 use crate::deliver::Delivered;
 use crate::error::LaneError;
@@ -80,6 +81,9 @@ pub(super) struct Engine<'a> {
     /// Nothing more is to be read: the lane ended, the cut of a redo is read, or it stops.
     pub(super) read_ended: Option<Ended>,
     pub(super) batcher: Batcher,
+    /// The last records of a redo are lost: its last micro-batch is another one than was recorded,
+    /// so that what was recorded of its calls says nothing.
+    lost_tail: bool,
 
     // Rendering.
     pub(super) slots: Arc<Semaphore>,
@@ -111,6 +115,8 @@ pub(super) struct Engine<'a> {
     // Making room for others.
     /// Running while something waits for the destination.
     pub(super) patience: Option<BoxFuture<'static, ()>>,
+    /// How long it is patient; longer after each time that nothing came of it.
+    pub(super) patient_for: Duration,
     pub(super) stuck: bool,
     /// It has dropped what it rendered ahead: nothing is read until something is delivered, or
     /// until this is over.
@@ -132,6 +138,8 @@ pub(crate) async fn run(
     let mut engine = Engine::new(context, mode, store)?;
     let ended = engine.run(stop).await;
     context.account.set_must_finish(false);
+    // One that waits to be run again can give nothing back.
+    context.account.set_able(0, 0);
     context.status.lane_stopped(lane);
     let store = engine.store.take();
     match (ended?, store) {
@@ -170,6 +178,7 @@ impl<'a> Engine<'a> {
                 interval: context.interval,
             },
             batcher: Batcher::new(plan.micro_batch),
+            lost_tail: false,
             ranges: RangeContext {
                 key: context.key.clone(),
                 plan,
@@ -199,6 +208,7 @@ impl<'a> Engine<'a> {
             ungathered: 0,
             in_delivery: None,
             patience: None,
+            patient_for: STUCK_AFTER,
             stuck: false,
             held_off: None,
         })
@@ -291,6 +301,7 @@ impl<'a> Engine<'a> {
                 self.read_after = intent.cut;
                 self.read_ended = Some(Ended::Redone);
                 self.flush = Some(SealReason::Redo);
+                self.lost_tail = true;
             }
         } else if read.ended {
             self.stop_reading(Ended::LaneEnd);
@@ -385,7 +396,8 @@ impl<'a> Engine<'a> {
         else {
             return;
         };
-        let known = self.redo.as_ref().map(|intent| {
+        let redo = self.redo.as_ref().filter(|_| !self.lost_tail);
+        let known = redo.map(|intent| {
             let here = intent
                 .overruns
                 .iter()

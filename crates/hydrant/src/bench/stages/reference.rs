@@ -3,6 +3,8 @@
 
 use std::hint::black_box;
 use std::io::Write as _;
+use std::num::NonZero;
+use std::thread;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -38,6 +40,23 @@ pub(in crate::bench) fn flate2(load: &Load) -> Run {
         run.bytes_out += run.time(|| gzip(chunk)).len() as u64;
     }
     run
+}
+
+/// Compresses everything once on every core at the same time. What a core does costs more while its
+/// neighbours work too: they share caches, memory and, on many machines, the core itself.
+pub(in crate::bench) fn flate2_on_all_cores(load: &Load) -> Run {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut sum = Run::default();
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..cores).map(|_| scope.spawn(|| flate2(load))).collect();
+        for one in all {
+            let run = one.join().expect("compressing does not panic");
+            sum.cpu += run.cpu;
+            sum.bytes_in += run.bytes_in;
+            sum.bytes_out += run.bytes_out;
+        }
+    });
+    sum
 }
 
 /// One gzip member.

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::Spent;
 use crate::bench::measure::{cpu_of, peak_rss};
+use crate::run::ENDS_WITH_PARENT;
 use crate::runtime::RealClock;
 
 /// How often the child's log is looked at for its start, and the child for its end.
@@ -42,6 +43,7 @@ impl Child {
         let process = Command::new(std::env::current_exe()?)
             .args(["run", "hydrant.yaml"])
             .current_dir(dir)
+            .env(ENDS_WITH_PARENT, "1")
             .env("HYDRANT_LOG", "info")
             .env("HYDRANT_LOG_FORMAT", "json")
             .stdin(Stdio::null())
@@ -89,10 +91,13 @@ impl Child {
 
     /// Asks it to end, waits until all that it read is delivered, and says what it took.
     pub(super) fn end(mut self) -> anyhow::Result<Spent> {
-        let peak_rss = peak_rss(&self.process.id().to_string())?;
+        let id = self.process.id().to_string();
+        let mut peak = peak_rss(&id)?;
         let pid = Pid::from_child(&self.process);
         kill_process(pid, Signal::TERM)?;
         self.until("end", |_| {
+            // What is drained counts too; one that has ended has none.
+            peak = peak.max(peak_rss(&id).unwrap_or(0));
             // It stays to be looked at until it is waited for.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
             Ok(waitid(WaitId::Pid(pid), options)?.map(drop))
@@ -104,7 +109,7 @@ impl Child {
         }
         Ok(Spent {
             cpu,
-            peak_rss,
+            peak_rss: peak,
             bytes_out: 0,
         })
     }

@@ -52,27 +52,9 @@ def events():
 
 def entries(shards):
     """What is put: plain records, and aggregates of records that belong to one shard."""
-    gathered = {shard["ShardId"]: [] for shard in shards}
-    put = []
-    for number, (user, data) in enumerate(events()):
-        if number % 5:
-            put.append((user, data, None))
-            continue
-        key = kpl.hash_key(user)
-        for shard in shards:
-            ends = shard["HashKeyRange"]
-            if int(ends["StartingHashKey"]) <= key <= int(ends["EndingHashKey"]):
-                gathered[shard["ShardId"]].append((user, data))
-        for records in gathered.values():
-            if len(records) == PER_AGGREGATE:
-                put.append(wrapped(records))
-                records.clear()
-    put += [wrapped(records) for records in gathered.values() if records]
-    return put
-
-
-def wrapped(records):
-    return "a", kpl.aggregate(records), kpl.hash_key(records[0][0])
+    all_events = list(events())
+    plain = [(user, data, None) for number, (user, data) in enumerate(all_events) if number % 5]
+    return plain + list(kpl.aggregates_by_shard(all_events[::5], shards, PER_AGGREGATE))
 
 
 def second_stream(client):

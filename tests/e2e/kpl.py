@@ -38,5 +38,25 @@ def hash_key(partition_key):
     return int.from_bytes(hashlib.md5(partition_key.encode()).digest(), "big")
 
 
+def aggregates_by_shard(records, shards, most):
+    """Entries for `harness.put_all` of (partition key, data) pairs: aggregates of up to `most` records
+    that belong to one shard, each as soon as it is full."""
+    gathered = {shard["ShardId"]: [] for shard in shards}
+    for key, data in records:
+        for shard in shards:
+            ends = shard["HashKeyRange"]
+            if int(ends["StartingHashKey"]) <= hash_key(key) <= int(ends["EndingHashKey"]):
+                gathered[shard["ShardId"]].append((key, data))
+        for waiting in gathered.values():
+            if len(waiting) == most:
+                yield wrapped(waiting)
+                waiting.clear()
+    yield from (wrapped(waiting) for waiting in gathered.values() if waiting)
+
+
+def wrapped(records):
+    return "a", aggregate(records), hash_key(records[0][0])
+
+
 VECTOR = "f3899ac20a01610a01621a0708001a036f6e651a0708011a0374776f7896626e4b54750e07fcfeb458e8a37e"
 assert aggregate([("a", b"one"), ("b", b"two")]).hex() == VECTOR, "the encoder lost its test vector"

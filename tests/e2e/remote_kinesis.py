@@ -129,27 +129,9 @@ def event(number):
 def entries(first, last, shards):
     """Records `first` to `last`: plain, and aggregates of records that belong to one shard now. The
     users of the two kinds differ, so that each user's records are put in order."""
-    gathered = {shard["ShardId"]: [] for shard in shards}
-    put = []
-    for number in range(first, last):
-        user, data = event(number)
-        if number % USERS % 5 == 0:
-            put.append((user, data, None))
-            continue
-        key = kpl.hash_key(user)
-        for shard in shards:
-            ends = shard["HashKeyRange"]
-            if int(ends["StartingHashKey"]) <= key <= int(ends["EndingHashKey"]):
-                gathered[shard["ShardId"]].append((user, data))
-        for records in gathered.values():
-            if len(records) == PER_AGGREGATE:
-                put.append(wrapped(records))
-                records.clear()
-    return put + [wrapped(records) for records in gathered.values() if records]
-
-
-def wrapped(records):
-    return "a", kpl.aggregate(records), kpl.hash_key(records[0][0])
+    plain = [(*event(number), None) for number in range(first, last) if number % USERS % 5 == 0]
+    rest = (event(number) for number in range(first, last) if number % USERS % 5)
+    return plain + list(kpl.aggregates_by_shard(rest, shards, PER_AGGREGATE))
 
 
 def put(client, first, last):

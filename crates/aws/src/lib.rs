@@ -9,5 +9,8 @@ mod connect;
 
 mod refusal;
 
+mod check;
+
+pub use check::{Refused, RefusedKind};
 pub use connect::{AwsSettings, Credentials, http_client, sdk_config};
 pub use refusal::{Refusal, refusal};

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures_util::future::join_all;
+use hydrant_aws::{Refused, RefusedKind};
 use hydrant_core::offload::Offload;
 use hydrant_core::rng::Rng as _;
 use hydrant_log::disk::in_use;
-use hydrant_sink::s3::{Refused, RefusedKind};
 use hydrant_sink::{Directory, S3};
-use hydrant_source::{KinesisClient, kinesis};
+use hydrant_source::KinesisClient;
 
 use crate::config::types::{
     Config, DeliveryStreamConfig, DestinationConfig, DirectoryConfig, RemoteConfig, S3Config,
@@ -97,7 +97,7 @@ impl Live<'_> {
             Err(faults) => found.fault(self.places, &path, faults.join("; "), ""),
             Ok(client) => {
                 if let Err(refused) = client.check().await {
-                    let (setting, remedy) = what_helps(&refused, &kinesis.stream, remote);
+                    let (setting, remedy) = at_source(&refused, &kinesis.stream, remote);
                     let message = format!("{} failed: {}", refused.step, refused.error.trim_end());
                     let path = format!("{path}{setting}");
                     found.fault(self.places, &path, message, &remedy);
@@ -134,7 +134,7 @@ impl Live<'_> {
         let checked = sink.check(&self.name()).await;
         let mut found = Found::default();
         for refused in checked.refused {
-            let (setting, remedy) = what_to_do(&refused, config);
+            let (setting, remedy) = at_bucket(&refused, config);
             let message = format!("{} failed: {}", refused.step, refused.error.trim_end());
             found.fault(
                 self.places,
@@ -188,54 +188,29 @@ impl Found {
 }
 
 /// The setting that a refused step at a source is about, and what helps.
-fn what_helps(
-    refused: &kinesis::Refused,
-    stream: &str,
-    remote: &RemoteConfig,
-) -> (&'static str, String) {
+fn at_source(refused: &Refused, stream: &str, remote: &RemoteConfig) -> (&'static str, String) {
+    let (keys, endpoint) = (remote.credentials.is_some(), remote.endpoint.is_some());
     match refused.kind {
-        kinesis::RefusedKind::NoStream => (
+        RefusedKind::Missing => (
             ".stream",
             format!("make the stream `{stream}`, or correct its name or region"),
         ),
-        kinesis::RefusedKind::Credentials => (
-            if remote.credentials.is_some() {
-                ".credentials"
-            } else {
-                ""
-            },
-            "correct the access key and the secret key, or what the environment gives".to_owned(),
-        ),
-        kinesis::RefusedKind::Action(action) => (
+        RefusedKind::Action(action) => (
             ".stream",
             format!("allow {action} on the stream `{stream}`"),
         ),
-        kinesis::RefusedKind::Server => (
-            if remote.endpoint.is_some() {
-                ".endpoint"
-            } else {
-                ""
-            },
-            "see that the server runs, and that it can be reached from here".to_owned(),
-        ),
+        kind => anywhere(kind, keys, if endpoint { ".endpoint" } else { "" }),
     }
 }
 
-/// The setting that a refused step is about, and what helps.
-fn what_to_do(refused: &Refused, config: &S3Config) -> (&'static str, String) {
+/// The setting that a refused step at a bucket is about, and what helps.
+fn at_bucket(refused: &Refused, config: &S3Config) -> (&'static str, String) {
+    let (keys, endpoint) = (config.credentials.is_some(), config.endpoint.is_some());
     let bucket = &config.bucket;
     match refused.kind {
-        RefusedKind::NoBucket => (
+        RefusedKind::Missing => (
             ".bucket",
             format!("make the bucket `{bucket}`, or correct its name"),
-        ),
-        RefusedKind::Credentials => (
-            if config.credentials.is_some() {
-                ".credentials"
-            } else {
-                ""
-            },
-            "correct the access key and the secret key, or what the environment gives".to_owned(),
         ),
         RefusedKind::Action("s3:ListBucket") => (
             ".bucket",
@@ -245,15 +220,18 @@ fn what_to_do(refused: &Refused, config: &S3Config) -> (&'static str, String) {
             ".bucket",
             format!("allow {action} on arn:aws:s3:::{bucket}/*"),
         ),
-        RefusedKind::Server => (
-            if config.endpoint.is_some() {
-                ".endpoint"
-            } else {
-                ".bucket"
-            },
-            "see that the server runs, and that it can be reached from here".to_owned(),
-        ),
+        kind => anywhere(kind, keys, if endpoint { ".endpoint" } else { ".bucket" }),
     }
+}
+
+/// What helps where keys are refused (set ones, if `keys`), or the server is not well.
+fn anywhere(kind: RefusedKind, keys: bool, server: &'static str) -> (&'static str, String) {
+    if kind == RefusedKind::Credentials {
+        let remedy = "correct the access key and the secret key, or what the environment gives";
+        return (if keys { ".credentials" } else { "" }, remedy.to_owned());
+    }
+    let remedy = "see that the server runs, and that it can be reached from here";
+    (server, remedy.to_owned())
 }
 
 /// Writes a file into a folder, syncs and removes it. A folder that is not there is made, and

@@ -3,36 +3,12 @@
 
 use aws_sdk_s3::types::CompletedPart;
 use bytes::Bytes;
+use hydrant_aws::{Refused, RefusedKind};
 use hydrant_core::stage::ObjectMeta;
 
 use super::Inner;
 use super::failure::Failure;
 use super::probe::PROBE_DIR;
-use hydrant_core::retry::{Class, Fault};
-
-/// A step that was refused, or did something else than it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// What was tried.
-    pub step: &'static str,
-    /// The server's words.
-    pub error: String,
-    /// Why, as far as it can be told.
-    pub kind: RefusedKind,
-}
-
-/// Why a step was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedKind {
-    /// The bucket is not there.
-    NoBucket,
-    /// The keys are not known, or their signature is wrong.
-    Credentials,
-    /// This IAM action is not allowed.
-    Action(&'static str),
-    /// The server cannot be reached, or answers what cannot be used.
-    Server,
-}
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -189,8 +165,8 @@ impl Check<'_> {
             Ok(done) => return Some(done),
             Err(failure) => failure.into_fault(),
         };
-        let kind = kind(&fault, action);
-        self.over |= matches!(kind, RefusedKind::NoBucket | RefusedKind::Credentials)
+        let kind = RefusedKind::of(&fault, action);
+        self.over |= matches!(kind, RefusedKind::Missing | RefusedKind::Credentials)
             || (kind == RefusedKind::Server && self.found.refused.is_empty());
         if !self.found.refused.iter().any(|one| one.kind == kind) {
             self.found.refused.push(Refused {
@@ -200,22 +176,6 @@ impl Check<'_> {
             });
         }
         None
-    }
-}
-
-fn kind(fault: &Fault, action: &'static str) -> RefusedKind {
-    // Codes that say that no request of these keys is taken.
-    let keys = [
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "InvalidToken",
-        "ExpiredToken",
-    ];
-    match fault.class {
-        Class::Missing => RefusedKind::NoBucket,
-        _ if keys.iter().any(|code| fault.text.contains(code)) => RefusedKind::Credentials,
-        Class::Auth => RefusedKind::Action(action),
-        Class::Transient | Class::Throttled => RefusedKind::Server,
     }
 }
 

@@ -34,7 +34,7 @@ use self::upload::S3Upload;
 use crate::key::KeyRules;
 use crate::limit::Limit;
 
-pub use self::check::{Refused, RefusedKind, S3Check};
+pub use self::check::S3Check;
 pub use self::checksum::Checksum;
 pub use self::client::{S3Credentials, S3Settings};
 

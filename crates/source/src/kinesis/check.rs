@@ -1,34 +1,11 @@
 //! Tries everything that reading a stream does, and says which permission a refused step needs.
 //! Nothing is changed at the stream. Every request is tried once.
 
+use hydrant_aws::{Refused, RefusedKind};
 use hydrant_core::retry::Class;
 
 use super::client::{Failure, KinesisClient};
 use super::start::Begin;
-
-/// A step that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// What was tried.
-    pub step: &'static str,
-    /// The server's words.
-    pub error: String,
-    /// Why, as far as it can be told.
-    pub kind: RefusedKind,
-}
-
-/// Why a step was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedKind {
-    /// The stream is not there.
-    NoStream,
-    /// The keys are not known, their signature is wrong, or there are none.
-    Credentials,
-    /// This IAM action is not allowed.
-    Action(&'static str),
-    /// The server cannot be reached, or answers what cannot be used.
-    Server,
-}
 
 impl KinesisClient {
     /// Describes the stream, lists its shards, and reads one record of one.
@@ -72,21 +49,11 @@ fn passed<T>(
     done: Result<T, Failure>,
 ) -> Result<T, Refused> {
     done.map_err(|failure| {
-        let kind = match &failure {
-            Failure::Gone(_) => RefusedKind::NoStream,
-            Failure::Fault(fault) if fault.class == Class::Auth => {
-                if fault.text.contains("AccessDenied") {
-                    RefusedKind::Action(action)
-                } else {
-                    RefusedKind::Credentials
-                }
-            }
-            _ => RefusedKind::Server,
-        };
+        let fault = failure.into_fault();
         Refused {
             step,
-            error: failure.to_string(),
-            kind,
+            kind: RefusedKind::of(&fault, action),
+            error: fault.text,
         }
     })
 }

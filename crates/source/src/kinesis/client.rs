@@ -2,7 +2,6 @@
 //! errors mean.
 
 use std::error::Error;
-use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -290,16 +289,6 @@ impl Failure {
             after: None,
             text,
         }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Expired => "the iterator is too old",
-            Self::Gone(text) | Self::Refused(text) => text,
-            Self::Fault(fault) => &fault.text,
-        })
     }
 }
 

@@ -23,7 +23,6 @@ mod read;
 
 mod check;
 
-pub use check::{Refused, RefusedKind};
 pub use client::{KinesisClient, KinesisSettings};
 pub use pace::Pace;
 pub use source::{KinesisSource, Reader};

@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hydrant_aws::{AwsSettings, Credentials};
+use hydrant_aws::{AwsSettings, Credentials, RefusedKind};
 use hydrant_core::budget::{Account, Budget};
 use hydrant_core::clock::Clock;
 use hydrant_core::stage::{Read, Source as _, SourceError};
 use hydrant_core::state::{LaneState, LaneStore, StateError, StateStore};
 use hydrant_core::{BoxFuture, Lane, LaneKey, Position};
-use hydrant_source::kinesis::{Reader, RefusedKind};
+use hydrant_source::kinesis::Reader;
 use hydrant_source::{Aggregates, KinesisClient, KinesisSettings, KinesisSource, Pace, StartAt};
 
 use crate::fake_kinesis::{FakeKinesis, Fault};
@@ -428,7 +428,7 @@ async fn a_check_names_the_permission_that_is_missing() {
         (
             "DescribeStreamSummary",
             "ResourceNotFoundException",
-            RefusedKind::NoStream,
+            RefusedKind::Missing,
         ),
         (
             "ListShards",

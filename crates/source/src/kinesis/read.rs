@@ -21,7 +21,7 @@ use crate::reading::{Aggregates, charged, first_of, lock};
 
 /// While a call runs, its data is there as base64, decoded by the SDK, and in the block.
 const COPIES: usize = 3;
-/// An answer is reckoned with that is so many times as large as expected ...
+/// Where there is room, an answer is reckoned with that is so many times as large as expected ...
 const SURPRISE: usize = 4;
 /// ... but Kinesis gives no more than this at once (reference, section 1.2).
 const ANSWER_MAX_BYTES: usize = 10 << 20;
@@ -127,16 +127,18 @@ impl Shared {
     }
 
     /// The right to a call, and the bytes for its answer. Neither is held while the other is waited
-    /// for.
+    /// for. Waited for is only what is expected, which fits a share where a surprise would not: a
+    /// neighbour that holds all that is shared must not keep this one from reading.
     async fn room(&self, max_bytes: usize, account: &Account) -> (Slot, Permit) {
-        let bytes = (max_bytes * SURPRISE).min(ANSWER_MAX_BYTES) * COPIES;
+        let expected = max_bytes * COPIES;
+        let surprise = (max_bytes * SURPRISE).min(ANSWER_MAX_BYTES) * COPIES;
         loop {
             let slot = self.client.slot().await;
-            if let Some(permit) = account.try_take(bytes) {
+            if let Some(permit) = account.try_take(surprise.max(expected)) {
                 return (slot, permit);
             }
             drop(slot);
-            let permit = account.take(bytes).await;
+            let permit = account.take(expected).await;
             if let Some(slot) = self.client.try_slot() {
                 return (slot, permit);
             }

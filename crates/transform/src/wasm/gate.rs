@@ -1,5 +1,6 @@
-//! Lets only so many guests run at once that their memories fit into what is set aside for them.
-//! Blocks the thread, one of the CPU pool: whoever is inside waits for nothing, so it moves on.
+//! Lets only so many guests run at once that their memories fit into what is set aside for them, in
+//! the order in which they came: a large one is not passed by small ones for ever. Blocks the thread,
+//! one of the CPU pool: whoever is inside waits for nothing, so it moves on.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,9 @@ pub(super) struct Gate {
 struct Room {
     capacity: usize,
     used: usize,
+    /// The number that the next one to come gets, and the one whose turn it is.
+    next: u64,
+    turn: u64,
 }
 
 /// Bytes that are inside until this is dropped.
@@ -27,6 +31,8 @@ impl Gate {
             room: Mutex::new(Room {
                 capacity: usize::MAX,
                 used: 0,
+                next: 0,
+                turn: 0,
             }),
             freed: Condvar::new(),
         }
@@ -39,13 +45,22 @@ impl Gate {
 
     /// Waits until so many bytes have room. More than all of it goes in alone.
     pub(super) fn enter(&self, bytes: usize) -> Entered<'_> {
-        let full =
-            |room: &mut Room| room.used > 0 && bytes > room.capacity.saturating_sub(room.used);
+        let mut room = self.lock();
+        let number = room.next;
+        room.next += 1;
+        let waits = |room: &mut Room| {
+            let full = room.used > 0 && bytes > room.capacity.saturating_sub(room.used);
+            room.turn != number || full
+        };
         let mut room = self
             .freed
-            .wait_while(self.lock(), full)
+            .wait_while(room, waits)
             .unwrap_or_else(PoisonError::into_inner);
         room.used += bytes;
+        room.turn += 1;
+        drop(room);
+        // The next one may fit, too.
+        self.freed.notify_all();
         Entered { gate: self, bytes }
     }
 

@@ -7,3 +7,5 @@ mod model;
 mod two_workers;
 
 mod neighbours;
+
+mod stalled_source;

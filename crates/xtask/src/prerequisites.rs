@@ -13,7 +13,7 @@ struct Prerequisite {
     package: &'static str,
 }
 
-const ALL: [Prerequisite; 8] = [
+const ALL: [Prerequisite; 9] = [
     Prerequisite {
         probe: &["go", "version"],
         what: "builds the S3 server",
@@ -32,6 +32,11 @@ const ALL: [Prerequisite; 8] = [
         probe: &["python3", "-c", "import ensurepip, venv"],
         what: "holds the readers' libraries",
         package: "python3-venv",
+    },
+    Prerequisite {
+        probe: &["make", "--version"],
+        what: "builds the allocator",
+        package: "make",
     },
     Prerequisite {
         probe: &["node", "--version"],

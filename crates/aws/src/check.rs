@@ -2,7 +2,10 @@
 
 use hydrant_core::retry::{Class, Fault};
 
-/// Parts of errors that say that no request of these keys is taken, or that there are none.
+use crate::refusal::NO_CREDENTIALS;
+
+/// Codes that say that no request of these keys is taken, or that there are none. Whole words of a
+/// server, and no part of a sentence: a text of ours may speak of credentials, too.
 const OF_KEYS: [&str; 10] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -13,7 +16,7 @@ const OF_KEYS: [&str; 10] = [
     "IncompleteSignature",
     "MissingAuthentication",
     "InvalidClientTokenId",
-    "credential",
+    NO_CREDENTIALS,
 ];
 
 /// A step that was refused, or did something else than it should.
@@ -48,6 +51,38 @@ impl RefusedKind {
             _ if OF_KEYS.iter().any(|part| fault.text.contains(part)) => Self::Credentials,
             Class::Auth => Self::Action(action),
             Class::Transient | Class::Throttled => Self::Server,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hydrant_core::retry::{Class, Fault};
+
+    use super::RefusedKind;
+
+    #[test]
+    fn keys_are_told_by_code_and_permissions_by_class() {
+        let action = RefusedKind::Action("s3:ListBucket");
+        for (class, text, want) in [
+            (Class::Auth, "403: check the credentials", action),
+            (Class::Auth, "403 AccessDenied", action),
+            (
+                Class::Auth,
+                "403 SignatureDoesNotMatch",
+                RefusedKind::Credentials,
+            ),
+            (
+                Class::Auth,
+                "NoCredentials: no providers",
+                RefusedKind::Credentials,
+            ),
+            (Class::Missing, "404 NoSuchBucket", RefusedKind::Missing),
+            (Class::Transient, "connection refused", RefusedKind::Server),
+        ] {
+            let (after, text) = (None, text.to_owned());
+            let fault = Fault { class, after, text };
+            assert_eq!(RefusedKind::of(&fault, "s3:ListBucket"), want, "{fault:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use hydrant_core::retry::Class;
 const TEXT_MAX_CHARS: usize = 300;
 
 /// The code of a request that was never sent, because nobody gave credentials for it.
-const NO_CREDENTIALS: &str = "NoCredentials";
+pub(crate) const NO_CREDENTIALS: &str = "NoCredentials";
 
 /// A request that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,7 @@ fn text<E: ProvideErrorMetadata + Error + 'static>(
             text = format!("{text}: {message}");
         }
     } else {
+        text.push_str(code);
         let mut cause: Option<&dyn Error> = Some(error);
         while let Some(error) = cause {
             if !text.is_empty() {

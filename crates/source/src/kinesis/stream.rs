@@ -122,7 +122,7 @@ impl Shared {
     pub(super) async fn look(&self, age: Duration) -> There {
         let now = self.client.clock().monotonic();
         if now.saturating_sub(*lock(&self.described)) < age {
-            return There::Yes;
+            return self.known();
         }
         let there = match self.client.describe().await {
             Ok(described) => {
@@ -135,7 +135,16 @@ impl Shared {
         };
         *lock(&self.described) = self.client.clock().monotonic();
         self.deleted.store(!there, Ordering::Relaxed);
-        if there { There::Yes } else { There::No }
+        self.known()
+    }
+
+    /// What was seen last.
+    fn known(&self) -> There {
+        if self.deleted.load(Ordering::Relaxed) {
+            There::No
+        } else {
+            There::Yes
+        }
     }
 
     pub(super) fn shard(&self, lane: &Lane) -> Result<Shard, SourceError> {

@@ -298,6 +298,10 @@ async fn a_new_stream_under_the_old_name_is_noticed_by_its_shards() {
     world.fake.state().created += 100.0;
     world.fake.shard("shardId-1", &[], &["b"]);
     assert!(matches!(source.lanes().await, Err(SourceError::Broken(_))));
+    // Asked again at once, it says the same, from memory.
+    let asked = world.fake.seen("DescribeStreamSummary").len();
+    assert!(matches!(source.lanes().await, Err(SourceError::Broken(_))));
+    assert_eq!(world.fake.seen("DescribeStreamSummary").len(), asked);
     assert!(source.is_deleted());
 }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 use hydrant_log::stream::PutEntry;
 use hydrant_log::stream::put::MAX_RECORDS;
 
+use crate::demo::events::{BROWSERS, COUNTRIES, KINDS, NAMES, PAGES};
 use crate::seeded::Seeded;
 
 /// Bytes of records of one object.
@@ -38,23 +39,7 @@ pub(super) const COLUMNS: [(&str, &str); 12] = [
     ("experiments", "array<string>"),
 ];
 
-const PAGES: [&str; 8] = [
-    "/",
-    "/search",
-    "/cart",
-    "/checkout",
-    "/account",
-    "/help",
-    "/product/espresso-machine",
-    "/sale",
-];
-const COUNTRIES: [&str; 10] = ["DE", "US", "FR", "GB", "PL", "NL", "IN", "BR", "JP", "SE"];
-const BROWSERS: [&str; 5] = ["Firefox", "Chrome", "Safari", "Edge", "Opera"];
 const SYSTEMS: [&str; 5] = ["Linux", "Windows", "macOS", "Android", "iOS"];
-const KINDS: [&str; 5] = ["page_view", "page_view", "click", "add_to_cart", "purchase"];
-const NAMES: [&str; 8] = [
-    "ada", "grace", "edsger", "barbara", "donald", "margaret", "alan", "radia",
-];
 
 /// Records, one after the other.
 pub(super) struct Load {

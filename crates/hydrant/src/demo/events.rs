@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::seeded::Seeded;
 
-const PAGES: [&str; 8] = [
+pub(crate) const PAGES: [&str; 8] = [
     "/",
     "/search",
     "/cart",
@@ -15,11 +15,12 @@ const PAGES: [&str; 8] = [
     "/product/espresso-machine",
     "/sale",
 ];
-const COUNTRIES: [&str; 10] = ["DE", "US", "FR", "GB", "PL", "NL", "IN", "BR", "JP", "SE"];
-const BROWSERS: [&str; 5] = ["Firefox", "Chrome", "Safari", "Edge", "Opera"];
+pub(crate) const COUNTRIES: [&str; 10] =
+    ["DE", "US", "FR", "GB", "PL", "NL", "IN", "BR", "JP", "SE"];
+pub(crate) const BROWSERS: [&str; 5] = ["Firefox", "Chrome", "Safari", "Edge", "Opera"];
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)";
-const KINDS: [&str; 5] = ["page_view", "page_view", "click", "add_to_cart", "purchase"];
-const NAMES: [&str; 8] = [
+pub(crate) const KINDS: [&str; 5] = ["page_view", "page_view", "click", "add_to_cart", "purchase"];
+pub(crate) const NAMES: [&str; 8] = [
     "ada", "grace", "edsger", "barbara", "donald", "margaret", "alan", "radia",
 ];
 

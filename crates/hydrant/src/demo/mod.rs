@@ -1,7 +1,7 @@
 //! `hydrant demo`: the whole product in one command, without a network. Events go into an embedded
 //! stream, through a WebAssembly transform, and come out as Parquet and as GZIP.
 
-mod events;
+pub(crate) mod events;
 
 mod producer;
 

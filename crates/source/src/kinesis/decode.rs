@@ -1,54 +1,180 @@
-//! From the records of an answer to a block. The seam at which another decoder than the SDK's would
-//! come in: whatever gives number, arrival, key and data of each record.
+//! From an answer to a block: what `GetRecords` gave, in CBOR as it came or made into records by the
+//! SDK.
 
-use aws_sdk_kinesis::types::Record;
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_smithy_types::body::SdkBody;
 use hydrant_core::{Position, Records, RecordsBuilder};
 
-/// Makes a block of records that all stand after `after`. Those at or before it, which a server gives
-/// again where it starts too early, are left out.
-///
-/// # Errors
-/// Where a sequence number is none, or they do not rise.
-pub(super) fn block(records: &[Record], after: Position) -> Result<Records, String> {
-    let bytes = data_bytes(records);
-    let mut builder = RecordsBuilder::with_capacity(records.len(), bytes);
-    let mut last = None;
-    for record in records {
-        let number = record.sequence_number();
-        let position = Position::from_decimal(number)
-            .filter(|position| *position > Position::START)
-            .ok_or_else(|| format!("`{}` is no sequence number", number.escape_debug()))?;
-        if last.is_some_and(|last| position <= last) {
-            return Err(format!("sequence numbers do not rise at {number}"));
+use super::cbor;
+
+/// Data and what stands around it is at least so large: for how many there is room at first.
+const RECORD_BYTES: usize = 256;
+
+/// An answer that was not looked into.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// What the SDK made of JSON.
+    Json(Box<GetRecordsOutput>),
+    /// A body of CBOR.
+    Cbor(SdkBody),
+}
+
+/// What an answer says beside its records.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    /// The next iterator; none at the end of the shard.
+    pub(super) next: Option<String>,
+    pub(super) behind_ms: u64,
+}
+
+/// An answer taken apart.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// The records behind the asked position.
+    pub(super) block: Records,
+    /// All that came.
+    pub(super) seen: Seen,
+    pub(super) answered: Answered,
+}
+
+/// How much an answer had.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) records: usize,
+    /// Bytes of data.
+    pub(super) bytes: usize,
+}
+
+/// Why an answer cannot be used.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// It is not what Kinesis sends: another one may be.
+    Malformed(String),
+    /// Sequence numbers are none, or do not rise.
+    Numbers(String),
+}
+
+impl From<minicbor::decode::Error> for Wrong {
+    fn from(error: minicbor::decode::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+impl Answer {
+    /// About the bytes of data in it.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Json(output) => data_bytes(output),
+            Self::Cbor(body) => body.bytes().map_or(0, <[u8]>::len),
         }
-        last = Some(position);
-        if position <= after || position.same_sequence(&after) {
-            continue;
-        }
+    }
+
+    /// Makes a block of the records that stand after `after`. Those at or before it, which a server
+    /// gives again where it starts too early, are left out.
+    ///
+    /// # Errors
+    /// Where it is no answer, a sequence number is none, or they do not rise.
+    pub(super) fn decode(self, after: Position) -> Result<Decoded, Wrong> {
+        let (gather, answered) = match self {
+            Self::Json(output) => json(*output, after)?,
+            Self::Cbor(body) => {
+                let body = body.bytes().unwrap_or_default();
+                let mut gather = Gather::new(body.len() / RECORD_BYTES, body.len(), after);
+                let answered = cbor::answer(body, &mut gather)?;
+                (gather, answered)
+            }
+        };
+        let (block, seen) = gather.done();
+        Ok(Decoded {
+            block,
+            seen,
+            answered,
+        })
+    }
+}
+
+fn json(output: GetRecordsOutput, after: Position) -> Result<(Gather, Answered), Wrong> {
+    let mut gather = Gather::new(output.records().len(), data_bytes(&output), after);
+    for record in output.records() {
         let arrival = record.approximate_arrival_timestamp();
         let arrival = arrival.and_then(|time| time.to_millis().ok()).unwrap_or(0);
         let arrival_ms = u64::try_from(arrival).unwrap_or(0);
         let key = record.partition_key().unwrap_or_default().as_bytes();
-        builder.push(position, arrival_ms, key, record.data().as_ref());
+        let data = record.data().as_ref();
+        gather.push(record.sequence_number(), arrival_ms, key, data)?;
     }
-    Ok(builder.build())
+    let behind = output.millis_behind_latest().unwrap_or(0);
+    let answered = Answered {
+        behind_ms: u64::try_from(behind).unwrap_or(0),
+        next: output.next_shard_iterator,
+    };
+    Ok((gather, answered))
 }
 
-/// Bytes of data in an answer.
-pub(super) fn data_bytes(records: &[Record]) -> usize {
-    records
-        .iter()
-        .map(|record| record.data().as_ref().len())
-        .sum()
+fn data_bytes(output: &GetRecordsOutput) -> usize {
+    let records = output.records().iter();
+    records.map(|record| record.data().as_ref().len()).sum()
+}
+
+/// Gathers records whose numbers must rise.
+pub(super) struct Gather {
+    builder: RecordsBuilder,
+    after: Position,
+    last: Option<Position>,
+    seen: Seen,
+}
+
+impl Gather {
+    pub(super) fn new(records: usize, bytes: usize, after: Position) -> Self {
+        Self {
+            builder: RecordsBuilder::with_capacity(records, bytes),
+            after,
+            last: None,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Adds a record, unless it stands at or before the asked position.
+    pub(super) fn push(
+        &mut self,
+        number: &str,
+        arrival_ms: u64,
+        key: &[u8],
+        data: &[u8],
+    ) -> Result<(), Wrong> {
+        let position = Position::from_decimal(number)
+            .filter(|position| *position > Position::START)
+            .ok_or_else(|| {
+                let number = number.escape_debug();
+                Wrong::Numbers(format!("`{number}` is no sequence number"))
+            })?;
+        if self.last.is_some_and(|last| position <= last) {
+            return Err(Wrong::Numbers(format!(
+                "sequence numbers do not rise at {number}"
+            )));
+        }
+        self.last = Some(position);
+        self.seen.records += 1;
+        self.seen.bytes += data.len();
+        if position > self.after && !position.same_sequence(&self.after) {
+            self.builder.push(position, arrival_ms, key, data);
+        }
+        Ok(())
+    }
+
+    pub(super) fn done(self) -> (Records, Seen) {
+        (self.builder.build(), self.seen)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
     use aws_sdk_kinesis::primitives::{Blob, DateTime};
     use aws_sdk_kinesis::types::Record;
-    use hydrant_core::Position;
+    use hydrant_core::{Position, Records};
 
-    use super::block;
+    use super::{Answer, Wrong};
 
     fn record(number: &str, key: &str, data: &str) -> Record {
         Record::builder()
@@ -58,6 +184,14 @@ mod tests {
             .data(Blob::new(data))
             .build()
             .expect("all that is required")
+    }
+
+    fn block(records: &[Record], after: Position) -> Result<Records, Wrong> {
+        let output = GetRecordsOutput::builder().set_records(Some(records.to_vec()));
+        let answer = Answer::Json(Box::new(output.build().expect("all that is required")));
+        let decoded = answer.decode(after)?;
+        assert_eq!(decoded.seen.records, records.len());
+        Ok(decoded.block)
     }
 
     #[test]

@@ -7,6 +7,10 @@
 
 mod client;
 
+mod wire;
+
+mod cbor;
+
 mod cursor;
 
 mod decode;

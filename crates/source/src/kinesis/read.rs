@@ -4,27 +4,29 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use hydrant_core::budget::{Account, Permit};
 use hydrant_core::offload;
+use hydrant_core::retry::{Class, Fault};
 use hydrant_core::stage::{Read, SourceError};
-use hydrant_core::{BoxFuture, Lane, Position, Records};
+use hydrant_core::{BoxFuture, Lane, Position};
 use hydrant_log::stream::Parts;
 
 use super::client::{Failure, Shard, Slot};
 use super::cursor::{Learned, Poll};
-use super::decode;
+use super::decode::{Answer, Answered, Decoded, Seen, Wrong};
 use super::start::Begin;
 use super::stream::{DESCRIBED_LATELY, Shared, There};
 use crate::deaggregate::deaggregate;
 use crate::reading::{Aggregates, charged, first_of, lock};
 
-/// While a call runs, its data is there as base64, decoded by the SDK, and in the block.
+/// While a call runs, its data is there as it came (in JSON: as base64, and decoded), and in the block.
 const COPIES: usize = 3;
 /// Where there is room, an answer is reckoned with that is so many times as large as expected ...
 const SURPRISE: usize = 4;
 /// ... but Kinesis gives no more than this at once (reference, section 1.2).
 const ANSWER_MAX_BYTES: usize = 10 << 20;
+/// An answer of so many bytes is taken apart at once: that is done sooner than handed to another thread.
+const INLINE_BYTES: usize = 16 << 10;
 /// A start in the future is looked at again after so long at the latest.
 const NOT_YET: Duration = Duration::from_mins(1);
 
@@ -107,23 +109,25 @@ impl Shared {
             return Ok(Step::Again);
         };
         let limit = self.cursor(lane, |cursor, _| cursor.limit(max_bytes));
-        let mut answer = match self.client.records(slot, &iterator, limit).await {
+        let answer = match self.client.records(slot, &iterator, limit).await {
             Ok(answer) => answer,
             Err(failure) => {
                 drop(permit);
                 return Ok(self.failed(shard, failure).await);
             }
         };
-        let bytes = decode::data_bytes(answer.records());
         // Larger even than reckoned with: it is there now.
-        permit.resize(permit.bytes().max(bytes * COPIES));
-        let next = answer.next_shard_iterator.take();
-        self.learn(lane, after, &answer, bytes, next.as_deref());
-        if answer.records().is_empty() && next.is_some() {
-            return Ok(Step::Again);
-        }
-        let records = self.decode(aggregates, shard, after, answer).await?;
-        Ok(self.give(lane, after, records, next, permit, account))
+        permit.resize(permit.bytes().max(answer.bytes() * COPIES));
+        let decoded = match self.decode(aggregates, shard, after, answer).await? {
+            Ok(decoded) => decoded,
+            Err(malformed) => {
+                drop(permit);
+                self.cursor(lane, |cursor, _| cursor.forget_iterator());
+                self.pause(lane, &malformed);
+                return Ok(Step::Again);
+            }
+        };
+        Ok(self.give(lane, after, decoded, permit, account))
     }
 
     /// The right to a call, and the bytes for its answer. Neither is held while the other is waited
@@ -150,64 +154,86 @@ impl Shared {
         &self,
         lane: &Lane,
         after: Position,
-        records: Records,
-        next: Option<String>,
+        decoded: Decoded,
         permit: Permit,
         account: &Account,
     ) -> Step {
-        let last = records.last_position().unwrap_or(after);
-        let ended = next.is_none();
-        if let Some(next) = next {
-            self.cursor(lane, |cursor, now| cursor.set_iterator(last, next, now));
-        }
-        if records.is_empty() && !ended {
-            // All that came was before `after`, or strict mode discarded it.
+        let Decoded {
+            block,
+            seen,
+            answered,
+        } = decoded;
+        let ended = answered.next.is_none();
+        let last = block.last_position().unwrap_or(after);
+        self.learn(lane, (after, last), seen, answered);
+        if block.is_empty() && !ended {
+            // Nothing came, or all of it was before `after`, or strict mode discarded it.
             return Step::Again;
         }
-        let blocks = if records.is_empty() {
+        let blocks = if block.is_empty() {
             Vec::new()
         } else {
-            charged(vec![records], permit, account)
+            charged(vec![block], permit, account)
         };
         Step::Read(Read { blocks, ended })
     }
 
+    /// Takes an answer apart, and the aggregates in it; the fault where it is no answer.
     async fn decode(
         &self,
         aggregates: Aggregates,
         shard: &Shard,
         after: Position,
-        answer: GetRecordsOutput,
-    ) -> Result<Records, SourceError> {
+        answer: Answer,
+    ) -> Result<Result<Decoded, Fault>, SourceError> {
         let mode = aggregates.deaggregation(shard.range);
+        let small = answer.bytes() <= INLINE_BYTES;
+        let in_cbor = matches!(answer, Answer::Cbor(_));
         let work = move || {
-            let block = decode::block(answer.records(), after)?;
-            Ok(match mode {
-                Some(mode) => deaggregate(&block, mode),
-                None => block,
-            })
+            let mut decoded = answer.decode(after)?;
+            if let Some(mode) = mode {
+                decoded.block = deaggregate(&decoded.block, mode);
+            }
+            Ok(decoded)
         };
-        let done: Result<Result<Records, String>, _> = offload::run(self.cpu.clone(), work).await;
+        let done: Result<Result<Decoded, Wrong>, _> = if small {
+            Ok(work())
+        } else {
+            offload::run(self.cpu.clone(), work).await
+        };
+        let done = done.map_err(|lost| SourceError::Unavailable(Box::new(lost)))?;
+        if in_cbor {
+            self.client.understood(done.is_ok());
+        }
         let lane = &shard.lane;
         let stream = self.client.stream();
-        done.map_err(|lost| SourceError::Unavailable(Box::new(lost)))?
-            .map_err(|why| SourceError::Broken(format!("stream {stream}, shard {lane}: {why}")))
+        match done {
+            Ok(decoded) => Ok(Ok(decoded)),
+            Err(Wrong::Malformed(why)) => Ok(Err(Fault {
+                class: Class::Transient,
+                after: None,
+                text: format!("the answer to GetRecords cannot be read: {why}"),
+            })),
+            Err(Wrong::Numbers(why)) => Err(SourceError::Broken(format!(
+                "stream {stream}, shard {lane}: {why}"
+            ))),
+        }
     }
 
-    /// Notes what an answer teaches about the shard.
+    /// Notes what an answer to a call for what follows `after` teaches about the shard. `last` is the
+    /// last position of its records.
     fn learn(
         &self,
         lane: &Lane,
-        after: Position,
-        answer: &GetRecordsOutput,
-        bytes: usize,
-        next: Option<&str>,
+        (after, last): (Position, Position),
+        seen: Seen,
+        answered: Answered,
     ) {
-        let behind = answer.millis_behind_latest().unwrap_or(0);
+        let Answered { next, behind_ms } = answered;
         let learned = Learned {
-            records: answer.records().len(),
-            bytes,
-            behind_ms: u64::try_from(behind).unwrap_or(0),
+            records: seen.records,
+            bytes: seen.bytes,
+            behind_ms,
         };
         let retention_ms = self.retention_ms.load(Ordering::Relaxed);
         let poll = Poll {
@@ -217,10 +243,10 @@ impl Shared {
         self.cursor(lane, |cursor, now| {
             cursor.answered(&learned, &poll, now);
             // Behind all that is kept the iterator would crawl for hours through nothing.
-            let lost = learned.records == 0 && learned.behind_ms > retention_ms;
+            let trimmed = learned.records == 0 && learned.behind_ms > retention_ms;
             match next {
-                Some(next) if learned.records == 0 && !(lost && cursor.jump(after)) => {
-                    cursor.set_iterator(after, next.to_owned(), now);
+                Some(next) if !(trimmed && cursor.jump(after)) => {
+                    cursor.set_iterator(last, next, now);
                 }
                 _ => cursor.forget_iterator(),
             }
@@ -290,7 +316,7 @@ impl Shared {
     async fn failed(&self, shard: &Shard, failure: Failure) -> Step {
         let lane = &shard.lane;
         match failure {
-            Failure::Fault(fault) => self.pause(lane, &fault),
+            Failure::Fault(fault) | Failure::Unclear(fault) => self.pause(lane, &fault),
             Failure::Expired => {
                 if !self.cursor(lane, |cursor, _| cursor.expire()) {
                     self.pause(lane, &Failure::Expired.into_fault());

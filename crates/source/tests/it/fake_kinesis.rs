@@ -2,13 +2,14 @@
 //! asked. One request a connection. What it knows of Kinesis is what these tests need.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::cbor;
 
 /// Largest answer, in records.
 const PAGE: usize = 3;
@@ -20,6 +21,8 @@ pub(crate) enum Fault {
     Error(u16, &'static str),
     /// The connection closes.
     Reset,
+    /// An answer of status 200 that breaks off.
+    Torn,
 }
 
 #[derive(Clone, Default)]
@@ -34,6 +37,10 @@ pub(crate) struct FakeShard {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) created: f64,
+    /// Whether it speaks CBOR too.
+    pub(crate) cbor: bool,
+    /// Content types of the calls for records.
+    pub(crate) spoken: Vec<String>,
     pub(crate) shards: BTreeMap<&'static str, FakeShard>,
     /// By operation: what happens to its next requests.
     pub(crate) script: BTreeMap<&'static str, VecDeque<Fault>>,
@@ -59,6 +66,7 @@ impl FakeKinesis {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State {
             created: 1_700_000_000.5,
+            cbor: true,
             ..State::default()
         }));
         let shared = state.clone();
@@ -109,34 +117,72 @@ impl FakeKinesis {
 
 async fn serve(mut client: TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let (head, body) = read_request(&mut client).await?;
-    let target = head.lines().filter_map(|line| line.split_once(':'));
-    let operation = target
-        .filter(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"))
-        .find_map(|(_, value)| value.trim().strip_prefix("Kinesis_20131202."))
-        .unwrap_or_default()
-        .to_owned();
-    let answer = answer(&mut state.lock().unwrap(), &operation, &body);
-    if let Some((status, text)) = answer {
-        let mut head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n", text.len());
-        write!(
-            head,
-            "content-type: application/x-amz-json-1.1\r\nconnection: close\r\n\r\n"
-        )
-        .unwrap();
+    let header = |wanted: &str| {
+        let headers = head.lines().filter_map(|line| line.split_once(':'));
+        let mut named = headers.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        named.next().map_or("", |(_, value)| value.trim())
+    };
+    let target = header("x-amz-target");
+    let operation = target.strip_prefix("Kinesis_20131202.").unwrap_or_default();
+    let content_type = header("content-type");
+    let answer = answer(&mut state.lock().unwrap(), operation, content_type, &body);
+    if let Some((status, body)) = answer {
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n"
+        );
         client.write_all(head.as_bytes()).await?;
-        client.write_all(text.as_bytes()).await?;
+        client.write_all(&body).await?;
     }
     client.shutdown().await
 }
 
-fn answer(state: &mut State, operation: &str, body: &[u8]) -> Option<(u16, String)> {
-    let body: Value = serde_json::from_slice(body).unwrap();
+/// Status and body, or none where the connection just closes.
+fn answer(
+    state: &mut State,
+    operation: &str,
+    content_type: &str,
+    body: &[u8],
+) -> Option<(u16, Vec<u8>)> {
+    if operation == "GetRecords" {
+        state.spoken.push(content_type.to_owned());
+    }
+    let in_cbor = content_type == "application/x-amz-cbor-1.1";
+    if in_cbor && !state.cbor {
+        return Some((
+            415,
+            error(415, "UnknownOperationException").1.to_string().into(),
+        ));
+    }
+    let body = if in_cbor {
+        cbor::to_json(body)
+    } else {
+        serde_json::from_slice(body).unwrap()
+    };
+    let (status, value) = reply(state, operation, &body)?;
+    let mut body = if in_cbor {
+        cbor::from_json(&value)
+    } else {
+        value.to_string().into_bytes()
+    };
+    if status == TORN {
+        body.truncate(body.len() / 2);
+        return Some((200, body));
+    }
+    Some((status, body))
+}
+
+/// Stands for status 200 with half of the body.
+const TORN: u16 = 0;
+
+fn reply(state: &mut State, operation: &str, body: &Value) -> Option<(u16, Value)> {
     state.seen.push((operation.to_owned(), body.clone()));
     let planned = state.script.get_mut(operation);
-    match planned.and_then(VecDeque::pop_front) {
+    let planned = planned.and_then(VecDeque::pop_front);
+    match planned {
         Some(Fault::Reset) => return None,
         Some(Fault::Error(status, kind)) => return Some(error(status, kind)),
-        None => {}
+        Some(Fault::Torn) | None => {}
     }
     let answer = match operation {
         "DescribeStreamSummary" => json!({ "StreamDescriptionSummary": {
@@ -162,11 +208,12 @@ fn answer(state: &mut State, operation: &str, body: &[u8]) -> Option<(u16, Strin
             let Some(found) = state.shards.get(shard) else {
                 return Some(error(400, "ResourceNotFoundException"));
             };
-            records(shard, found, from.parse().unwrap(), &body)
+            records(shard, found, from.parse().unwrap(), body)
         }
         other => panic!("{other} is not expected"),
     };
-    Some((200, answer.to_string()))
+    let torn = matches!(planned, Some(Fault::Torn));
+    Some((if torn { TORN } else { 200 }, answer))
 }
 
 fn listed((id, shard): (&&str, &FakeShard)) -> Value {
@@ -206,9 +253,9 @@ fn records(id: &str, shard: &FakeShard, from: usize, body: &Value) -> Value {
     answer
 }
 
-fn error(status: u16, kind: &str) -> (u16, String) {
-    let text = json!({ "__type": kind, "message": "as the script says" });
-    (status, text.to_string())
+fn error(status: u16, kind: &str) -> (u16, Value) {
+    let body = json!({ "__type": kind, "message": "as the script says" });
+    (status, body)
 }
 
 async fn read_request(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {

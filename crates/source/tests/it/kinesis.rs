@@ -205,6 +205,7 @@ async fn what_passes_is_tried_again_inside_the_read() {
         Fault::Error(500, "InternalFailure"),
         Fault::Reset,
         Fault::Error(503, "ServiceUnavailable"),
+        Fault::Torn,
     ];
     world.fake.fail("GetRecords", &faults);
     assert_eq!(world.read_all(&source, "shardId-0", 5).await.0, FIVE);
@@ -219,6 +220,48 @@ async fn what_passes_is_tried_again_inside_the_read() {
     let last = world.fake.seen("GetShardIterator").pop().unwrap();
     assert_eq!(last["ShardIteratorType"], "AFTER_SEQUENCE_NUMBER");
     assert_eq!(last["StartingSequenceNumber"], "3");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_cbor_is_asked_in_json() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &FIVE);
+    world.fake.state().cbor = false;
+    let source = world.source().await;
+    assert_eq!(world.read_all(&source, "shardId-0", 5).await.0, FIVE);
+    let (cbor, json) = ("application/x-amz-cbor-1.1", "application/x-amz-json-1.1");
+    assert_eq!(world.read_all(&source, "shardId-0", 5).await.0, FIVE);
+    let spoken = world.fake.state().spoken.clone();
+    assert_eq!(spoken, [cbor, json, cbor, json, json, json]);
+}
+
+#[tokio::test]
+async fn cbor_that_cannot_be_read_is_asked_for_twice() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &FIVE);
+    let source = world.source().await;
+    world.fake.fail("GetRecords", &[Fault::Torn, Fault::Torn]);
+    assert_eq!(world.read_all(&source, "shardId-0", 5).await.0, FIVE);
+    let (cbor, json) = ("application/x-amz-cbor-1.1", "application/x-amz-json-1.1");
+    let spoken = world.fake.state().spoken.clone();
+    assert_eq!(spoken, [cbor, cbor, json, json]);
+}
+
+#[tokio::test]
+async fn a_fault_of_a_moment_is_not_taken_for_no_cbor() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &FIVE);
+    let source = world.source().await;
+    // Behind a load balancer: an answer without a type.
+    let faults = [Fault::Error(502, ""), Fault::Error(502, ""), Fault::Reset];
+    world.fake.fail("GetRecords", &faults);
+    assert_eq!(world.read_all(&source, "shardId-0", 5).await.0, FIVE);
+    let spoken = world.fake.state().spoken.clone();
+    assert_eq!(
+        spoken.last().unwrap(),
+        "application/x-amz-cbor-1.1",
+        "{spoken:?}"
+    );
 }
 
 #[tokio::test]

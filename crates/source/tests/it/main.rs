@@ -11,6 +11,8 @@ mod retention;
 
 mod embedded;
 
+mod cbor;
+
 mod fake_kinesis;
 
 mod kinesis;

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hydrant_core::disk::DiskFile;
 
-use crate::frame;
-
 /// Where a frame stands and what it holds: all that reading it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameRef {
@@ -58,7 +56,7 @@ pub(crate) struct Piece {
 /// A frame in memory.
 pub(crate) struct Cached {
     pub(crate) bytes: Bytes,
-    /// It is a small part of its group: to be copied, so that a slow reader does not hold all.
+    /// Its lane has a small part of its group: to be copied, so that a slow reader does not hold all.
     pub(crate) small: bool,
 }
 
@@ -99,7 +97,7 @@ impl View {
                     seed: segment.seed,
                     path: segment.path.clone(),
                     file: segment.file.clone(),
-                    cached: self.cache.get(segment.number, frame),
+                    cached: self.cache.get(segment.number, lane, frame),
                 });
             }
         }
@@ -169,10 +167,16 @@ pub(crate) struct Cache {
     max_bytes: usize,
 }
 
-struct Group {
-    number: u64,
-    offset: usize,
-    bytes: Bytes,
+/// A group as it was written.
+pub(crate) struct Group {
+    /// Number of its segment, and where in it the group begins.
+    pub(crate) number: u64,
+    pub(crate) offset: usize,
+    pub(crate) bytes: Bytes,
+    /// Bytes of its buffer.
+    pub(crate) held: usize,
+    /// Bytes of each lane in it.
+    pub(crate) lanes: BTreeMap<u32, usize>,
 }
 
 impl Cache {
@@ -184,27 +188,22 @@ impl Cache {
         }
     }
 
-    /// Keeps a group that was written at `offset`; gives the buffers of those that had to go and
-    /// that nobody reads any more.
-    pub(crate) fn push(&mut self, number: u64, offset: usize, bytes: Bytes) -> Vec<BytesMut> {
-        self.bytes += bytes.len();
-        self.groups.push_back(Group {
-            number,
-            offset,
-            bytes,
-        });
+    /// Keeps a group; gives the buffers of those that had to go and that nobody reads any more.
+    pub(crate) fn push(&mut self, group: Group) -> Vec<BytesMut> {
+        self.bytes += group.held;
+        self.groups.push_back(group);
         let mut free = Vec::new();
         while self.bytes > self.max_bytes {
             let Some(oldest) = self.groups.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.bytes.len();
+            self.bytes -= oldest.held;
             free.extend(oldest.bytes.try_into_mut().ok());
         }
         free
     }
 
-    fn get(&self, number: u64, frame: &FrameRef) -> Option<Cached> {
+    fn get(&self, number: u64, lane: u32, frame: &FrameRef) -> Option<Cached> {
         let at = (number, frame.offset as usize);
         let after = self
             .groups
@@ -214,7 +213,7 @@ impl Cache {
         let to = from + frame.len as usize;
         (to <= group.bytes.len()).then(|| Cached {
             bytes: group.bytes.slice(from..to),
-            small: 4 * frame::aligned(frame.len as usize) < group.bytes.len(),
+            small: 4 * group.lanes.get(&lane).unwrap_or(&0) < group.bytes.len(),
         })
     }
 }

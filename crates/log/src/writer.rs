@@ -1,6 +1,7 @@
 //! The flush: takes groups from the queue, writes each with one write and one sync, and publishes
 //! it. Runs on an I/O thread.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::log::{Appended, Inner, lock};
 use crate::queue::{Step, Waiting};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::site::{Spare, Started};
-use crate::view::{FrameRef, Segment};
+use crate::view::{FrameRef, Group, Segment};
 
 /// After so many groups a job ends and another is handed over, so that one busy log does not keep
 /// an I/O thread from the others.
@@ -23,8 +24,10 @@ const GROUPS_PER_JOB: usize = 16;
 /// Neighbours of one lane in a group are written as one frame up to this size: small puts then
 /// cost neither padding nor index, and a reader still gets pieces (a micro-batch is as large).
 const MERGE_BYTES: usize = 512 << 10;
-/// Buffers of groups that are kept to be filled again.
+/// Buffers of groups that are kept to be filled again, and the smallest; sizes are powers of two, so
+/// that one group's buffer fits another.
 const KEPT_BUFFERS: usize = 2;
+const BUFFER_BYTES: usize = 4 << 10;
 
 /// The segment that is written to.
 pub(crate) struct Active {
@@ -42,6 +45,20 @@ pub(crate) struct Writer {
     pub(crate) next_lsn: u64,
     pub(crate) last_arrival_ms: u64,
     pub(crate) buffers: Vec<BytesMut>,
+}
+
+impl Writer {
+    /// An empty buffer for so many bytes. Not a smaller one made larger: that would copy its contents.
+    fn buffer(&mut self, bytes: usize) -> BytesMut {
+        let size = bytes.max(BUFFER_BYTES).next_power_of_two();
+        let fits = |buffer: &BytesMut| buffer.capacity() == size;
+        let Some(at) = self.buffers.iter().position(fits) else {
+            return BytesMut::with_capacity(size);
+        };
+        let mut buffer = self.buffers.swap_remove(at);
+        buffer.clear();
+        buffer
+    }
 }
 
 /// A group being laid out.
@@ -132,7 +149,14 @@ impl Inner {
             view.end_lsn = writer.next_lsn;
             let (number, offset) = (writer.active.number, writer.active.offset);
             writer.active.offset += buffer.len();
-            view.cache.push(number, offset, buffer.freeze())
+            let held = buffer.capacity();
+            view.cache.push(Group {
+                number,
+                offset,
+                bytes: buffer.freeze(),
+                held,
+                lanes: shares(frames),
+            })
         };
         writer.buffers.extend(free);
         writer.buffers.truncate(KEPT_BUFFERS);
@@ -201,6 +225,15 @@ impl Inner {
     }
 }
 
+/// Bytes of each lane in a group.
+fn shares(frames: &[(u32, FrameRef)]) -> BTreeMap<u32, usize> {
+    let mut shares = BTreeMap::new();
+    for (lane, frame) in frames {
+        *shares.entry(*lane).or_default() += frame.len as usize;
+    }
+    shares
+}
+
 impl Active {
     pub(crate) fn of(started: &Started, segment: &Segment, offset: usize) -> Self {
         Self {
@@ -224,7 +257,7 @@ pub(crate) fn segment(started: &Started, id: [u8; 16], number: u64, base_lsn: u6
         base_lsn,
         allocated_bytes: started.allocated_bytes,
         last_arrival_ms: 0,
-        lanes: std::collections::BTreeMap::new(),
+        lanes: BTreeMap::new(),
     }
 }
 
@@ -238,9 +271,7 @@ impl<'a> Layout<'a> {
     ) -> (Vec<Vec<Appended>>, Self) {
         // Arrivals never fall, whatever the wall clock does.
         writer.last_arrival_ms = writer.last_arrival_ms.max(now_ms);
-        let mut buffer = writer.buffers.pop().unwrap_or_default();
-        buffer.clear();
-        buffer.reserve(group.iter().map(|one| one.bytes).sum());
+        let buffer = writer.buffer(group.iter().map(|one| one.bytes).sum());
         let mut layout = Layout {
             kind,
             durable_lsn: writer.next_lsn - 1,

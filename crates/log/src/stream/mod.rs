@@ -10,7 +10,9 @@ pub mod catalogue;
 
 pub mod shard;
 
-pub mod hash;
+pub mod md5;
+
+mod hash;
 
 pub mod sequence;
 

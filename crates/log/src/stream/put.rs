@@ -4,7 +4,7 @@
 use hydrant_core::{Position, RecordsBuilder};
 
 use super::error::StreamError;
-use super::hash::hash_key;
+use super::md5;
 use super::registry::Stream;
 use super::shard::ShardId;
 use crate::log::Entry;
@@ -111,7 +111,7 @@ impl Stream {
     ) -> Result<Batch, E> {
         self.check(records)?;
         let shards = self.shards();
-        let lanes: Vec<usize> = records.iter().map(|record| self.lane_of(record)).collect();
+        let lanes = self.lanes_of(records);
         let mut sizes = vec![(0, 0); shards.len()];
         for (lane, record) in lanes.iter().zip(records) {
             sizes[*lane].0 += 1;
@@ -204,14 +204,23 @@ impl Stream {
         Ok(())
     }
 
-    /// Index of the open shard that takes a record. The open shards cover the hash space.
-    fn lane_of(&self, record: &PutOutline<'_>) -> usize {
-        let hash = record.explicit_hash_key;
-        let hash = hash.unwrap_or_else(|| hash_key(record.partition_key.as_bytes()));
-        let takes = |shard: &super::Shard| shard.closed_s.is_none() && shard.range.contains(hash);
-        self.shards()
-            .iter()
-            .position(takes)
-            .expect("the open shards cover the hash space")
+    /// Index of the open shard that takes each record. The open shards cover the hash space.
+    fn lanes_of(&self, records: &[PutOutline<'_>]) -> Vec<usize> {
+        let shards = self.shards();
+        let is_open = |shard: &super::Shard| shard.closed_s.is_none();
+        let mut open = (0..shards.len()).filter(|index| is_open(&shards[*index]));
+        if let (Some(only), None) = (open.next(), open.next()) {
+            return vec![only; records.len()];
+        }
+        let keys = records.iter().map(|record| record.partition_key.as_bytes());
+        let hashes = md5::of_all(keys).into_iter().zip(records);
+        let hashes = hashes.map(|(hash, record)| record.explicit_hash_key.unwrap_or(hash));
+        let takes = |hash| {
+            let takes = |shard: &super::Shard| is_open(shard) && shard.range.contains(hash);
+            shards.iter().position(takes)
+        };
+        hashes
+            .map(|hash| takes(hash).expect("the open shards cover the hash space"))
+            .collect()
     }
 }

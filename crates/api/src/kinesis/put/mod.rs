@@ -1,100 +1,24 @@
 //! `PutRecord` and `PutRecords`: the hot path. Text is borrowed from the body, data is decoded
 //! into one arena per call, and the answer is written by hand.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
+mod call;
+
+mod answer;
+
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
 use bytes::Bytes;
-use hydrant_core::decimal::Decimals;
 use hydrant_log::stream::put::{MAX_CALL_BYTES, MAX_KEY_CHARS, MAX_RECORDS};
-use hydrant_log::stream::{
-    Batch, Parts, Placed, PutOutline, STRIDE, ShardId, Stream, StreamError, parse_hash_key,
+use hydrant_log::stream::{Batch, Parts, PutOutline, ShardId, Stream, StreamError, parse_hash_key};
+
+use self::answer::{all_failed, all_placed, one_placed};
+use self::call::{
+    Entries, Entry, PutRecord, PutRecords, explain_entry, explain_list, explained, text,
 };
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::json;
-
 use super::{Kinesis, fault, off_thread};
-use crate::protocol::{Checks, Fault, Members, Reply, members};
+use crate::protocol::{Checks, Fault, Reply};
 use crate::settings::ACCOUNT_ID;
-
-/// Bodies up to this length are parsed a second time for the exact message when they are wrong.
-const EXPLAINED_BYTES: usize = 1 << 20;
-
-/// Text that is borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PutRecord<'a> {
-    #[serde(borrow)]
-    stream_name: Option<Text<'a>>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<Text<'a>>,
-    data: Option<Text<'a>>,
-    partition_key: Option<Text<'a>>,
-    explicit_hash_key: Option<Text<'a>>,
-    sequence_number_for_ordering: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PutRecords<'a> {
-    #[serde(borrow)]
-    stream_name: Option<Text<'a>>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<Text<'a>>,
-    records: Option<Entries<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Entry<'a> {
-    #[serde(borrow)]
-    data: Option<Text<'a>>,
-    partition_key: Option<Text<'a>>,
-    explicit_hash_key: Option<Text<'a>>,
-}
-
-/// The records of a call; of more than the limit only the number is kept.
-struct Entries<'a> {
-    kept: Vec<Entry<'a>>,
-    count: usize,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
-            type Value = Entries<'a>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of records")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut kept = Vec::new();
-                while kept.len() < MAX_RECORDS {
-                    let Some(entry) = list.next_element()? else {
-                        let count = kept.len();
-                        return Ok(Entries { kept, count });
-                    };
-                    kept.push(entry);
-                }
-                let mut count = kept.len();
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
-                }
-                Ok(Entries { kept, count })
-            }
-        }
-        deserializer.deserialize_seq(List(PhantomData))
-    }
-}
 
 impl Kinesis {
     pub(super) async fn put_record(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
@@ -327,10 +251,6 @@ fn check_records(
     Ok(())
 }
 
-fn text<'a>(member: Option<&'a Text<'_>>) -> Option<&'a str> {
-    member.map(|text| &*text.0)
-}
-
 fn beyond_the_space(key: &str) -> Fault {
     Fault::argument(format!(
         "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {key}"
@@ -352,108 +272,4 @@ fn not_base64(data: &str, path: &str) -> Fault {
     Fault::serialization(format!(
         "'{at}' can not be converted to a Blob: Invalid Base64 character"
     ))
-}
-
-/// The exact message for a body that was not understood; `check` looks at its records by type.
-fn explained(body: &[u8], offset: usize, check: fn(&Members<'_>) -> Result<(), Fault>) -> Fault {
-    let general = || {
-        Fault::serialization(format!(
-            "the request body is not as expected at byte {offset}"
-        ))
-    };
-    if body.len() > EXPLAINED_BYTES {
-        return general();
-    }
-    let found = members::parse(body).and_then(|map| {
-        let members = Members::new(&map);
-        members.string("StreamName")?;
-        members.string("StreamARN")?;
-        members.string("SequenceNumberForOrdering")?;
-        check(&members)
-    });
-    found.err().unwrap_or_else(general)
-}
-
-fn explain_entry(members: &Members<'_>) -> Result<(), Fault> {
-    members.blob("Data")?;
-    members.string("PartitionKey")?;
-    members.string("ExplicitHashKey").map(drop)
-}
-
-fn explain_list(members: &Members<'_>) -> Result<(), Fault> {
-    for record in members.list("Records")?.unwrap_or_default() {
-        match record {
-            serde_json::Value::Object(map) => explain_entry(&Members::new(map))?,
-            serde_json::Value::Null => {}
-            serde_json::Value::Array(_) => {
-                return Err(Fault::serialization(
-                    "Start of list found where not expected",
-                ));
-            }
-            _ => return Err(Fault::serialization("Expected null")),
-        }
-    }
-    Ok(())
-}
-
-/// Writes where records were put.
-#[derive(Default)]
-struct Answer {
-    bytes: Vec<u8>,
-    /// Of each shard so far what stands before a number, and the writer of its numbers.
-    shards: Vec<(ShardId, String, Decimals)>,
-}
-
-impl Answer {
-    fn push(&mut self, placed: Placed) {
-        let known = self.shards.iter().position(|one| one.0 == placed.shard);
-        let at = known.unwrap_or_else(|| {
-            let head = format!("\"ShardId\":\"{}\",\"SequenceNumber\":\"", placed.shard);
-            self.shards
-                .push((placed.shard, head, Decimals::new(STRIDE)));
-            self.shards.len() - 1
-        });
-        let (_, head, numbers) = &mut self.shards[at];
-        self.bytes.extend_from_slice(head.as_bytes());
-        numbers.push(placed.position, &mut self.bytes);
-        self.bytes.push(b'"');
-    }
-}
-
-fn one_placed(placed: Placed) -> Vec<u8> {
-    let mut answer = Answer::default();
-    answer.bytes.push(b'{');
-    answer.push(placed);
-    answer
-        .bytes
-        .extend_from_slice(b",\"EncryptionType\":\"NONE\"}");
-    answer.bytes
-}
-
-fn all_placed(placed: &[Placed]) -> Vec<u8> {
-    let mut answer = Answer::default();
-    answer.bytes.reserve(64 + placed.len() * 128);
-    answer
-        .bytes
-        .extend_from_slice(b"{\"FailedRecordCount\":0,\"Records\":[");
-    for (i, placed) in placed.iter().enumerate() {
-        answer
-            .bytes
-            .extend_from_slice(if i == 0 { b"{" } else { b",{" });
-        answer.push(*placed);
-        answer.bytes.push(b'}');
-    }
-    answer
-        .bytes
-        .extend_from_slice(b"],\"EncryptionType\":\"NONE\"}");
-    answer.bytes
-}
-
-fn all_failed(failed: impl Iterator<Item = (&'static str, String)>) -> Vec<u8> {
-    let records: Vec<_> = failed
-        .map(|(code, message)| json!({ "ErrorCode": code, "ErrorMessage": message }))
-        .collect();
-    json!({ "FailedRecordCount": records.len(), "Records": records })
-        .to_string()
-        .into_bytes()
 }

@@ -3,6 +3,8 @@
 
 mod call;
 
+mod cbor;
+
 mod answer;
 
 use std::sync::Arc;
@@ -13,30 +15,36 @@ use hydrant_log::stream::put::{MAX_CALL_BYTES, MAX_KEY_CHARS, MAX_RECORDS};
 use hydrant_log::stream::{Batch, Parts, PutOutline, ShardId, Stream, StreamError, parse_hash_key};
 
 use self::answer::{all_failed, all_placed, one_placed};
-use self::call::{
-    Entries, Entry, PutRecord, PutRecords, explain_entry, explain_list, explained, text,
-};
+use self::call::{Data, Entries, Entry, NotBase64, text};
 use super::{Kinesis, fault, off_thread};
-use crate::protocol::{Checks, Fault, Reply};
+use crate::protocol::{Checks, Fault, Reply, Wire};
 use crate::settings::ACCOUNT_ID;
 
 impl Kinesis {
-    pub(super) async fn put_record(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
+    pub(super) async fn put_record(
+        self: &Arc<Self>,
+        wire: Wire,
+        body: Bytes,
+    ) -> Result<Reply, Fault> {
         let (this, bytes) = (self.clone(), body.len());
-        let (stream, batch) = off_thread(bytes, move || this.prepare_one(&body)).await??;
+        let (stream, batch) = off_thread(bytes, move || this.prepare_one(wire, &body)).await??;
         let placed = stream.append(batch).await.map_err(|error| fault(&error))?;
         let [placed] = placed[..] else {
             return Err(Fault::internal());
         };
-        Ok(Reply::new(one_placed(placed)))
+        Ok(Reply::new(one_placed(wire, placed)))
     }
 
-    pub(super) async fn put_records(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
+    pub(super) async fn put_records(
+        self: &Arc<Self>,
+        wire: Wire,
+        body: Bytes,
+    ) -> Result<Reply, Fault> {
         let (this, bytes) = (self.clone(), body.len());
-        let (stream, batch) = off_thread(bytes, move || this.prepare_many(&body)).await??;
+        let (stream, batch) = off_thread(bytes, move || this.prepare_many(wire, &body)).await??;
         let shards: Vec<ShardId> = batch.shards().collect();
         match stream.append(batch).await {
-            Ok(placed) => Ok(Reply::new(all_placed(&placed))),
+            Ok(placed) => Ok(Reply::new(all_placed(wire, &placed))),
             Err(StreamError::Log(hydrant_log::Error::LowSpace)) => {
                 let error = "ProvisionedThroughputExceededException";
                 let message = |shard| {
@@ -46,6 +54,7 @@ impl Kinesis {
                     )
                 };
                 Ok(Reply::new(all_failed(
+                    wire,
                     shards.into_iter().map(|it| (error, message(it))),
                 )))
             }
@@ -53,14 +62,13 @@ impl Kinesis {
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a put failed");
                 let each = |_| ("InternalFailure", "Internal Service Failure".to_owned());
-                Ok(Reply::new(all_failed(shards.into_iter().map(each))))
+                Ok(Reply::new(all_failed(wire, shards.into_iter().map(each))))
             }
         }
     }
 
-    fn prepare_one(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
-        let call: PutRecord<'_> = sonic_rs::from_slice(body)
-            .map_err(|error| explained(body, error.offset(), explain_entry))?;
+    fn prepare_one(&self, wire: Wire, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
+        let call = call::one(wire, body)?;
         let entry = Entry {
             data: call.data,
             partition_key: call.partition_key,
@@ -80,9 +88,12 @@ impl Kinesis {
         Ok((stream, batch))
     }
 
-    pub(crate) fn prepare_many(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
-        let call: PutRecords<'_> = sonic_rs::from_slice(body)
-            .map_err(|error| explained(body, error.offset(), explain_list))?;
+    pub(crate) fn prepare_many(
+        &self,
+        wire: Wire,
+        body: &[u8],
+    ) -> Result<(Arc<Stream>, Batch), Fault> {
+        let call = call::many(wire, body)?;
         let mut checks = Checks::default();
         let entries = match &call.records {
             None => {
@@ -167,6 +178,12 @@ enum Refused {
     Records,
 }
 
+impl From<NotBase64> for Refused {
+    fn from(_: NotBase64) -> Self {
+        Self::Records
+    }
+}
+
 impl From<StreamError> for Refused {
     fn from(error: StreamError) -> Self {
         Self::Stream(error)
@@ -192,10 +209,7 @@ fn decode(stream: &Stream, entries: &[Entry<'_>]) -> Result<Batch, Refused> {
     let (mut outlines, mut total) = (Vec::with_capacity(entries.len()), 0);
     let limit = stream.max_record_bytes();
     for entry in entries {
-        let data = text(entry.data.as_ref()).unwrap_or_default().as_bytes();
-        let bytes = STANDARD
-            .decoded_length(data)
-            .map_err(|_| Refused::Records)?;
+        let bytes = entry.data.as_ref().map_or(Ok(0), Data::len)?;
         let explicit_hash_key = match text(entry.explicit_hash_key.as_ref()) {
             Some(key) => Some(parse_hash_key(key).ok_or(Refused::Records)?),
             None => None,
@@ -215,9 +229,8 @@ fn decode(stream: &Stream, entries: &[Entry<'_>]) -> Result<Batch, Refused> {
         return Err(Refused::Records);
     }
     stream.prepare_written(&outlines, |i, block| {
-        let data = text(entries[i].data.as_ref()).unwrap_or_default();
-        let decoded = STANDARD.decode_append(data, block);
-        decoded.map(drop).map_err(|_| Refused::Records)
+        let data = entries[i].data.as_ref();
+        Ok(data.map_or(Ok(()), |data| data.append(block))?)
     })
 }
 
@@ -229,13 +242,17 @@ fn check_records(
 ) -> Result<(), Fault> {
     let (mut checks, mut total, limit) = (Checks::default(), 0, stream.max_record_bytes());
     for (i, entry) in entries.iter().enumerate() {
-        let data = text(entry.data.as_ref()).unwrap_or_default();
-        let decoded = STANDARD
-            .decode_to_vec(data)
-            .map_err(|_| not_base64(data, &path(i)))?;
-        let bytes = decoded.len() + text(entry.partition_key.as_ref()).map_or(0, str::len);
+        let data_bytes = match &entry.data {
+            Some(Data::Base64(data)) => STANDARD
+                .decode_to_vec(&**data)
+                .map_err(|_| not_base64(data, &path(i)))?
+                .len(),
+            Some(Data::Plain(data)) => data.len(),
+            None => 0,
+        };
+        let bytes = data_bytes + text(entry.partition_key.as_ref()).map_or(0, str::len);
         if bytes > limit {
-            checks.data_too_long(decoded.len(), &format!("{}data", path(i)), limit);
+            checks.data_too_long(data_bytes, &format!("{}data", path(i)), limit);
         }
         total += bytes;
         if let Some(key) = text(entry.explicit_hash_key.as_ref()) {

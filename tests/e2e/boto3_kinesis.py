@@ -1,9 +1,10 @@
-"""An unchanged boto3 puts, some of it aggregated as by the KPL, and reads back; every container on S3
-and a directory hold every record once, redacted."""
+"""An unchanged boto3 puts, some of it aggregated as by the KPL, and reads back; so do calls in CBOR, as the
+Java SDKs make them; every container on S3 and a directory hold every record once, redacted."""
 
 import json
 
 import harness
+import kinesis_cbor
 import kpl
 from readers import read_objects
 
@@ -118,6 +119,7 @@ def test(folder):
     service.start()
     client = service.client()
     second_stream(client)
+    kinesis_cbor.put_and_read_back(service.api, client)
     put_and_read_back(client)
     service.stop()
     first = sum(len(one.records) for objects in delivered(bucket, folder).values() for one in objects)

@@ -1,7 +1,7 @@
 //! Speaks the Kinesis wire protocol and turns its shapes into ours: embedded streams that AWS SDKs
 //! can use.
 //!
-//! JSON 1.1 over HTTP/1.1 and h2c on one port. Storage is left to `hydrant_log::stream`.
+//! JSON 1.1 and CBOR 1.1 over HTTP/1.1 and h2c on one port. Storage is left to `hydrant_log::stream`.
 
 pub mod settings;
 

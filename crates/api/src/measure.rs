@@ -7,8 +7,9 @@ use hydrant_core::clock::Clock;
 use hydrant_log::stream::{Batch, Streams};
 
 use crate::kinesis::Kinesis;
+use crate::protocol::Wire;
 
-/// Decodes bodies of `PutRecords` calls as the server does.
+/// Decodes bodies of `PutRecords` calls in JSON as the server does.
 pub struct PutDecoder(Kinesis);
 
 impl PutDecoder {
@@ -22,7 +23,7 @@ impl PutDecoder {
     /// # Errors
     /// With what the caller would be told.
     pub fn decode(&self, body: &[u8]) -> Result<Batch, String> {
-        match self.0.prepare_many(body) {
+        match self.0.prepare_many(Wire::Json, body) {
             Ok((_, batch)) => Ok(batch),
             Err(fault) => Err(fault.message),
         }

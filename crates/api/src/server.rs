@@ -24,13 +24,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::kinesis::{Kinesis, TARGET};
-use crate::protocol::{Fault, Reply};
+use crate::protocol::{Fault, Reply, Wire};
 use crate::{Error, Settings};
 
-/// Longest request body: 10 MiB of records in base64, and the rest of the JSON.
+/// Longest request body: 10 MiB of records in base64, and the rest of the JSON. In CBOR it is less.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// A put holds its body, the decoded data and the blocks made of it.
+/// A put holds its body, the decoded data (in CBOR what came in chunks) and the blocks made of it.
 const COPIES_OF_BODY: usize = 3;
 
 /// Longest request head.
@@ -60,9 +60,6 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// The pause after a failed accept (out of file handles, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-const JSON_1_1: &str = "application/x-amz-json-1.1";
-const CBOR_1_1: &str = "application/x-amz-cbor-1.1";
 
 /// A server that listens, but does not serve yet.
 pub struct Server {
@@ -248,10 +245,12 @@ struct Api {
 impl Api {
     async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
         let cross_origin = request.headers().contains_key(ORIGIN);
-        let mut response = match self.call(request).await {
+        let wire = Wire::of(request.headers());
+        let mut response = match self.call(request, wire).await {
             Ok(response) => response,
             Err(fault) => {
-                let mut response = Response::new(Reply::new(fault.body()));
+                let body = fault.body(wire.unwrap_or(Wire::Json));
+                let mut response = Response::new(Reply::new(body));
                 *response.status_mut() = fault.status;
                 let kind = HeaderValue::from_static(fault.kind);
                 response.headers_mut().insert("x-amzn-errortype", kind);
@@ -259,8 +258,8 @@ impl Api {
             }
         };
         let headers = response.headers_mut();
-        let json = HeaderValue::from_static(JSON_1_1);
-        headers.entry(CONTENT_TYPE).or_insert(json);
+        let content_type = wire.unwrap_or(Wire::Json).content_type();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         self.identify(headers);
         if cross_origin {
             headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
@@ -268,7 +267,11 @@ impl Api {
         response
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Result<Response<Reply>, Fault> {
+    async fn call(
+        &self,
+        request: Request<Incoming>,
+        wire: Option<Wire>,
+    ) -> Result<Response<Reply>, Fault> {
         if request.method() == Method::OPTIONS {
             let mut response = Response::new(Reply::empty());
             let age = HeaderValue::from_static("172800");
@@ -283,9 +286,9 @@ impl Api {
         }
         check_head(request.headers())?;
         let operation = operation(request.headers())?.to_owned();
-        check_content_type(request.headers())?;
+        let wire = wire.ok_or_else(other_content_type)?;
         let (body, permit) = self.body(request.into_body()).await?;
-        let reply = self.kinesis.call(&operation, body).await;
+        let reply = self.kinesis.call(&operation, wire, body).await;
         // Held until here: the body and what was made of it. The answer holds its own.
         drop(permit);
         reply.map(Response::new)
@@ -410,20 +413,8 @@ fn operation(headers: &HeaderMap) -> Result<&str, Fault> {
         .ok_or_else(Fault::unknown_operation)
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
-    let given = headers
-        .get(CONTENT_TYPE)
-        .and_then(|it| it.to_str().ok())
-        .unwrap_or_default();
-    let given = given.split(';').next().unwrap_or_default().trim();
-    if given.eq_ignore_ascii_case(JSON_1_1) {
-        return Ok(());
-    }
-    let message = if given.eq_ignore_ascii_case(CBOR_1_1) {
-        "CBOR is not supported: switch it off in the client, as by AWS_CBOR_DISABLE=1 (Java SDK 1) or CBOR_ENABLED=false (Java SDK 2)".to_owned()
-    } else {
-        format!("the content type must be {JSON_1_1}")
-    };
-    Err(Fault::new("UnknownOperationException", message)
-        .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+fn other_content_type() -> Fault {
+    let (json, cbor) = (Wire::Json.content_type(), Wire::Cbor.content_type());
+    let message = format!("the content type must be {json} or {cbor}");
+    Fault::new("UnknownOperationException", message).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
 }

@@ -1,11 +1,11 @@
 //! `GetShardIterator`: where reading a shard begins.
 
 use hydrant_log::stream::{Parts, Shard, Start, Stream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::token::{Kind, Token, identity_of};
 use super::{Kinesis, fault};
-use crate::protocol::{Checks, Fault, Members, Reply};
+use crate::protocol::{Checks, Fault, Members};
 use crate::settings::ACCOUNT_ID;
 
 /// The types, in the order that Kinesis prints.
@@ -18,7 +18,7 @@ const TYPES: [&str; 5] = [
 ];
 
 impl Kinesis {
-    pub(super) fn get_shard_iterator(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) fn get_shard_iterator(&self, members: &Members<'_>) -> Result<Value, Fault> {
         let shard = members.string("ShardId")?;
         let kind = members.string("ShardIteratorType")?;
         let number = members.string("StartingSequenceNumber")?;
@@ -57,7 +57,7 @@ impl Kinesis {
             .start(shard.id, start)
             .map_err(|error| fault(&error))?;
         let token = self.iterator(&stream, shard.id.0, after);
-        Ok(Reply::json(&json!({ "ShardIterator": token })))
+        Ok(json!({ "ShardIterator": token }))
     }
 
     /// An iterator that reads on after a position.

@@ -23,7 +23,7 @@ use hydrant_core::budget::{Account, Permit};
 use hydrant_core::clock::Clock;
 use hydrant_log::stream::{StreamError, Streams};
 
-use crate::protocol::{Fault, Members, Reply, members};
+use crate::protocol::{Fault, Members, Reply, Wire};
 use crate::settings::ACCOUNT_ID;
 
 /// What `X-Amz-Target` begins with.
@@ -79,15 +79,16 @@ impl Kinesis {
         )
     }
 
-    /// Serves one call.
+    /// Serves one call, whose body and answer are in the form `wire`.
     pub(crate) async fn call(
         self: &Arc<Self>,
         operation: &str,
+        wire: Wire,
         body: Bytes,
     ) -> Result<Reply, Fault> {
         match operation {
-            "PutRecord" => return self.put_record(body).await,
-            "PutRecords" => return self.put_records(body).await,
+            "PutRecord" => return self.put_record(wire, body).await,
+            "PutRecords" => return self.put_records(wire, body).await,
             _ => {}
         }
         if body.len() > SMALL_BODY_BYTES {
@@ -96,19 +97,20 @@ impl Kinesis {
                 body.len()
             )));
         }
-        let map = members::parse(&body)?;
+        let map = wire.parse(&body)?;
         let members = Members::new(&map);
-        match operation {
-            "GetRecords" => self.get_records(&members).await,
-            "GetShardIterator" => self.get_shard_iterator(&members),
-            "CreateStream" => self.create_stream(&members).await,
-            "DeleteStream" => self.delete_stream(&members).await,
-            "DescribeStream" => self.describe_stream(&members),
-            "DescribeStreamSummary" => self.describe_stream_summary(&members),
-            "ListStreams" => self.list_streams(&members),
-            "ListShards" => self.list_shards(&members),
-            _ => Err(Fault::unknown_operation()),
-        }
+        let answer = match operation {
+            "GetRecords" => return self.get_records(wire, &members).await,
+            "GetShardIterator" => self.get_shard_iterator(&members)?,
+            "CreateStream" => self.create_stream(&members).await?,
+            "DeleteStream" => self.delete_stream(&members).await?,
+            "DescribeStream" => self.describe_stream(&members)?,
+            "DescribeStreamSummary" => self.describe_stream_summary(&members)?,
+            "ListStreams" => self.list_streams(&members)?,
+            "ListShards" => self.list_shards(&members)?,
+            _ => return Err(Fault::unknown_operation()),
+        };
+        Ok(Reply::of(&answer, wire))
     }
 
     fn now_ms(&self) -> u64 {
@@ -165,11 +167,4 @@ async fn off_thread<T: Send + 'static>(
         tracing::error!(error = &error as &dyn std::error::Error, "a call panicked");
         Fault::internal()
     })
-}
-
-/// Milliseconds since the epoch as seconds with a fraction, as JSON carries timestamps.
-fn seconds(ms: u64) -> serde_json::Value {
-    let text = format!("{}.{:03}", ms / 1000, ms % 1000);
-    text.parse::<serde_json::Number>()
-        .map_or(serde_json::Value::Null, Into::into)
 }

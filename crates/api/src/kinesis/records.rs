@@ -1,14 +1,18 @@
-//! `GetRecords`: records as they were put (aggregates are not taken apart), base64 in JSON.
+//! `GetRecords`: records as they were put (aggregates are not taken apart), base64 in JSON, as they
+//! are in CBOR.
 
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
+use hydrant_core::decimal::Decimals;
 use hydrant_core::{Position, Records, offload};
-use hydrant_log::stream::{ShardId, Stream, StreamError};
+use hydrant_log::stream::{STRIDE, ShardId, Stream, StreamError};
+use minicbor::Encoder;
 
 use super::token::{Kind, TOLERATED_MS, Token, identity_of, utc};
 use super::{Kinesis, fault, off_thread};
-use crate::protocol::{Checks, Fault, Members, Reply};
+use crate::protocol::cbor::{self, Written};
+use crate::protocol::{Checks, Fault, Members, Reply, Wire};
 
 /// Most records of one answer, and the default.
 const MAX_RECORDS: usize = 10_000;
@@ -19,11 +23,23 @@ const MAX_BYTES: usize = 10 << 20;
 /// Bytes asked of the log, which counts its columns too.
 const READ_BYTES: usize = MAX_BYTES + MAX_BYTES / 8;
 
-/// Bytes of the budget for one answer: what is read, and its JSON with base64.
+/// Bytes of the budget for one answer: what is read, and its JSON with base64, which is more than
+/// its CBOR.
 const HELD_BYTES: usize = MAX_BYTES * 5 / 2;
 
+/// In CBOR, what a record has at most beside its data and key: names and heads, a number of 58 digits,
+/// a moment.
+const RECORD_BYTES: usize = 141;
+
+/// In CBOR, what an answer has beside its records and iterator.
+const FRAME_BYTES: usize = 64;
+
 impl Kinesis {
-    pub(super) async fn get_records(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) async fn get_records(
+        &self,
+        wire: Wire,
+        members: &Members<'_>,
+    ) -> Result<Reply, Fault> {
         let (stream, token) = self.resume(members)?;
         let limit = members.integer("Limit")?;
         let mut checks = Checks::default();
@@ -42,7 +58,7 @@ impl Kinesis {
         let after = onward(&stream, shard, token.after, from)?;
         if !stream.has(shard, from) {
             let next = self.iterator(&stream, shard.0, after);
-            return Ok(Reply::new(rendered(&[], 0, &next)));
+            return Ok(Reply::new(rendered(wire, &[], 0, &next)));
         }
         let mut permit = self.hold(HELD_BYTES).await?;
         let reader = stream.clone();
@@ -66,7 +82,8 @@ impl Kinesis {
         });
         let iterator = self.iterator(&stream, shard.0, last);
         let bytes = blocks.iter().map(Records::held_bytes).sum();
-        let body = off_thread(bytes, move || rendered(&blocks, behind_ms, &iterator)).await?;
+        let work = move || rendered(wire, &blocks, behind_ms, &iterator);
+        let body = off_thread(bytes, work).await?;
         permit.resize(body.len());
         Ok(Reply::new(body).holding(permit))
     }
@@ -130,8 +147,15 @@ fn taken(blocks: &[Records], limit: usize) -> Vec<Records> {
     taken
 }
 
+fn rendered(wire: Wire, blocks: &[Records], behind_ms: u64, iterator: &str) -> Vec<u8> {
+    match wire {
+        Wire::Json => json(blocks, behind_ms, iterator),
+        Wire::Cbor => cbor(blocks, behind_ms, iterator),
+    }
+}
+
 /// The answer as JSON.
-fn rendered(blocks: &[Records], behind_ms: u64, iterator: &str) -> Vec<u8> {
+fn json(blocks: &[Records], behind_ms: u64, iterator: &str) -> Vec<u8> {
     let (count, bytes) = blocks.iter().fold((0, 0), |(count, bytes), block| {
         (count + block.len(), bytes + block.held_bytes())
     });
@@ -143,7 +167,7 @@ fn rendered(blocks: &[Records], behind_ms: u64, iterator: &str) -> Vec<u8> {
             if !std::mem::take(&mut first) {
                 body.push(b',');
             }
-            record(block, i, &mut body);
+            json_record(block, i, &mut body);
         }
     }
     body.extend_from_slice(b"],\"NextShardIterator\":\"");
@@ -154,7 +178,7 @@ fn rendered(blocks: &[Records], behind_ms: u64, iterator: &str) -> Vec<u8> {
     body
 }
 
-fn record(block: &Records, i: usize, body: &mut Vec<u8>) {
+fn json_record(block: &Records, i: usize, body: &mut Vec<u8>) {
     let (ms, key) = (block.arrival_ms(i), String::from_utf8_lossy(block.key(i)));
     body.extend_from_slice(b"{\"SequenceNumber\":\"");
     body.extend_from_slice(block.position(i).to_decimal().as_bytes());
@@ -167,11 +191,56 @@ fn record(block: &Records, i: usize, body: &mut Vec<u8>) {
     body.push(b'}');
 }
 
+/// The answer as CBOR, in one piece of memory.
+fn cbor(blocks: &[Records], behind_ms: u64, iterator: &str) -> Vec<u8> {
+    let (mut count, mut bytes) = (0, FRAME_BYTES + iterator.len());
+    for block in blocks {
+        let of = |i| RECORD_BYTES + block.data_len(i) + block.key(i).len();
+        bytes += (0..block.len()).map(of).sum::<usize>();
+        count += block.len() as u64;
+    }
+    let mut body = Vec::with_capacity(bytes);
+    let mut out = Encoder::new(&mut body);
+    let mut write = || -> Written {
+        out.map(3)?.str("Records")?.array(count)?;
+        let (mut numbers, mut number) = (Decimals::new(STRIDE), Vec::new());
+        for block in blocks {
+            for i in 0..block.len() {
+                number.clear();
+                numbers.push(block.position(i), &mut number);
+                cbor_record(&mut out, block, i, &number)?;
+            }
+        }
+        out.str("NextShardIterator")?.str(iterator)?;
+        out.str("MillisBehindLatest")?.u64(behind_ms)?;
+        Ok(())
+    };
+    write().expect("a vector takes all");
+    body
+}
+
+fn cbor_record(
+    out: &mut Encoder<&mut Vec<u8>>,
+    block: &Records,
+    i: usize,
+    number: &[u8],
+) -> Written {
+    out.map(4)?.str("SequenceNumber")?;
+    cbor::digits(out, number)?;
+    out.str("ApproximateArrivalTimestamp")?;
+    cbor::moment(out, block.arrival_ms(i))?;
+    out.str("Data")?.bytes(block.data(i))?;
+    let key = String::from_utf8_lossy(block.key(i));
+    out.str("PartitionKey")?.str(&key)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use hydrant_core::{Position, Records, RecordsBuilder};
 
-    use super::{MAX_BYTES, rendered, taken};
+    use super::{FRAME_BYTES, MAX_BYTES, RECORD_BYTES, rendered, taken};
+    use crate::protocol::Wire;
 
     fn block(first: u64, count: u64, bytes: usize) -> Records {
         let mut builder = RecordsBuilder::default();
@@ -207,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_json() {
-        let body = rendered(&[block(5, 2, 3)], 7, "abc=");
+        let body = rendered(Wire::Json, &[block(5, 2, 3)], 7, "abc=");
         let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!(value["Records"][1]["SequenceNumber"], "6");
         assert_eq!(value["Records"][0]["Data"], "eHh4");
@@ -221,8 +290,46 @@ mod tests {
             (&"abc=".into(), &7.into())
         );
         assert_eq!(
-            rendered(&[], 0, "i"),
+            rendered(Wire::Json, &[], 0, "i"),
             br#"{"Records":[],"NextShardIterator":"i","MillisBehindLatest":0}"#
         );
+    }
+
+    #[test]
+    fn the_answer_is_cbor() {
+        let body = rendered(Wire::Cbor, &[block(5, 1, 3), block(6, 1, 0)], 7, "abc=");
+        let record = |number, data| {
+            format!(
+                r#"{{"SequenceNumber": "{number}", "ApproximateArrivalTimestamp": 1(1700000000045), "Data": h'{data}', "PartitionKey": "k"é"}}"#
+            )
+        };
+        assert_eq!(
+            minicbor::display(&body).to_string(),
+            format!(
+                r#"{{"Records": [{}, {}], "NextShardIterator": "abc=", "MillisBehindLatest": 7}}"#,
+                record(5, "78 78 78"),
+                record(6, "")
+            )
+        );
+        let empty = rendered(Wire::Cbor, &[], 0, "i");
+        assert_eq!(
+            minicbor::display(&empty).to_string(),
+            r#"{"Records": [], "NextShardIterator": "i", "MillisBehindLatest": 0}"#
+        );
+    }
+
+    #[test]
+    fn an_answer_in_cbor_is_as_long_as_reckoned_at_most() {
+        let mut builder = RecordsBuilder::default();
+        let first = "6277101735386680763835789423207666416102355444464034512800";
+        let first = Position::from_decimal(first).expect("a number");
+        let data = vec![0; 70_000];
+        for i in 0..90 {
+            builder.push(first.advance(1, i), u64::MAX, &[b'k'; 256], &data);
+        }
+        let body = rendered(Wire::Cbor, &[builder.build()], u64::MAX, "iterator");
+        let reckoned = FRAME_BYTES + 8 + 90 * (RECORD_BYTES + 256 + 70_000);
+        assert_eq!(body.capacity(), reckoned, "the buffer did not grow");
+        assert!(body.len() + 10 > reckoned, "{} of {reckoned}", body.len());
     }
 }

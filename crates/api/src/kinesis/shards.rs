@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Kinesis;
 use super::token::{Kind, Token, identity_of};
-use crate::protocol::{Checks, Fault, Members, Reply};
+use crate::protocol::{Checks, Fault, Members};
 use crate::settings::ACCOUNT_ID;
 
 /// Most shards in one answer of `ListShards`, and the default.
@@ -26,7 +26,7 @@ const FILTERS: [&str; 6] = [
 ];
 
 impl Kinesis {
-    pub(super) fn list_shards(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) fn list_shards(&self, members: &Members<'_>) -> Result<Value, Fault> {
         let max = members.integer("MaxResults")?;
         let mut checks = Checks::default();
         if let Some(max) = max {
@@ -54,7 +54,7 @@ impl Kinesis {
             };
             answer["NextToken"] = token.encode().into();
         }
-        Ok(Reply::json(&answer))
+        Ok(answer)
     }
 
     /// The stream, the index of the first shard, and the filter that a call asks for.

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::naming::check_name;
 use super::token::{Kind, TOLERATED_MS, Token};
-use super::{Kinesis, fault, seconds};
-use crate::protocol::{Checks, Fault, Members, Reply};
+use super::{Kinesis, fault};
+use crate::protocol::instant::seconds;
+use crate::protocol::{Checks, Fault, Members};
 
 /// Shards of a stream that is asked for as on-demand, as Kinesis starts one.
 const ON_DEMAND_SHARDS: u32 = 4;
@@ -26,7 +27,7 @@ const DESCRIBE_MAX: usize = 100;
 const RECORD_KIB: (i64, i64) = (1024, 10_240);
 
 impl Kinesis {
-    pub(super) async fn create_stream(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) async fn create_stream(&self, members: &Members<'_>) -> Result<Value, Fault> {
         let name = members.string("StreamName")?;
         let count = members.integer("ShardCount")?;
         let record_kib = members.integer("MaxRecordSizeInKiB")?;
@@ -75,13 +76,13 @@ impl Kinesis {
         to_its_end(async move { streams.create(&name, options).await.map(drop) }).await
     }
 
-    pub(super) async fn delete_stream(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) async fn delete_stream(&self, members: &Members<'_>) -> Result<Value, Fault> {
         let (name, arn) = (members.string("StreamName")?, members.string("StreamARN")?);
         let (streams, name) = (self.streams.clone(), self.name_of(name, arn)?.to_owned());
         to_its_end(async move { streams.delete(&name).await }).await
     }
 
-    pub(super) fn describe_stream(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) fn describe_stream(&self, members: &Members<'_>) -> Result<Value, Fault> {
         let limit = members.integer("Limit")?;
         let mut checks = Checks::default();
         if let Some(limit) = limit {
@@ -98,10 +99,10 @@ impl Kinesis {
         let mut description = self.described(&stream);
         description["Shards"] = shown.iter().map(super::shards::shape).collect();
         description["HasMoreShards"] = (shown.len() < rest.len()).into();
-        Ok(Reply::json(&json!({ "StreamDescription": description })))
+        Ok(json!({ "StreamDescription": description }))
     }
 
-    pub(super) fn describe_stream_summary(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) fn describe_stream_summary(&self, members: &Members<'_>) -> Result<Value, Fault> {
         let stream = self.stream(members)?;
         let open = stream
             .shards()
@@ -112,10 +113,10 @@ impl Kinesis {
         summary["OpenShardCount"] = open.into();
         summary["ConsumerCount"] = 0.into();
         summary["MaxRecordSizeInKiB"] = (stream.max_record_bytes() >> 10).into();
-        Ok(Reply::json(&json!({ "StreamDescriptionSummary": summary })))
+        Ok(json!({ "StreamDescriptionSummary": summary }))
     }
 
-    pub(super) fn list_streams(&self, members: &Members<'_>) -> Result<Reply, Fault> {
+    pub(super) fn list_streams(&self, members: &Members<'_>) -> Result<Value, Fault> {
         let limit = members.integer("Limit")?;
         let mut checks = Checks::default();
         if let Some(limit) = limit {
@@ -154,7 +155,7 @@ impl Kinesis {
             .encode()
             .into();
         }
-        Ok(Reply::json(&answer))
+        Ok(answer)
     }
 
     /// Reads the token of a next page.
@@ -192,10 +193,11 @@ impl Kinesis {
     }
 }
 
-/// Runs a change on a task of its own: a client that goes away does not leave it half done.
+/// Runs a change on a task of its own: a client that goes away does not leave it half done. There
+/// is no answer to it.
 async fn to_its_end(
     change: impl Future<Output = Result<(), StreamError>> + Send + 'static,
-) -> Result<Reply, Fault> {
+) -> Result<Value, Fault> {
     match tokio::spawn(change).await {
         Ok(changed) => changed.map_err(|error| fault(&error))?,
         Err(error) => {
@@ -203,7 +205,7 @@ async fn to_its_end(
             return Err(Fault::internal());
         }
     }
-    Ok(Reply::empty())
+    Ok(Value::Null)
 }
 
 fn mode(stream: &Stream) -> &'static str {

@@ -3,6 +3,8 @@
 
 use hyper::StatusCode;
 
+use super::Wire;
+
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -28,7 +30,7 @@ impl Fault {
         self
     }
 
-    /// The body is not JSON, or a member has the wrong type.
+    /// The body cannot be read, or a member has the wrong type.
     pub(crate) fn serialization(message: impl Into<String>) -> Self {
         Self::new("SerializationException", message)
     }
@@ -70,7 +72,7 @@ impl Fault {
     }
 
     /// The body of the answer. `SerializationException` spells its member `Message`.
-    pub(crate) fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self, wire: Wire) -> Vec<u8> {
         let member = if self.kind == "SerializationException" {
             "Message"
         } else {
@@ -81,6 +83,6 @@ impl Fault {
         if !self.message.is_empty() {
             object.insert(member.to_owned(), self.message.as_str().into());
         }
-        serde_json::Value::from(object).to_string().into_bytes()
+        wire.write(&object.into())
     }
 }

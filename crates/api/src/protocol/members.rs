@@ -4,11 +4,12 @@
 use serde_json::{Map, Value};
 
 use super::Fault;
+use super::instant::millis;
 
 /// A structure of a request.
 pub(crate) struct Members<'a>(&'a Map<String, Value>);
 
-/// Reads the body of a request.
+/// Reads the body of a request in JSON.
 pub(crate) fn parse(body: &[u8]) -> Result<Map<String, Value>, Fault> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(map)) => Ok(map),
@@ -146,17 +147,6 @@ fn cut(number: &serde_json::Number) -> i64 {
 fn floor(number: &serde_json::Number) -> i64 {
     let whole = millis((-number.as_f64().unwrap_or(f64::MIN)).ceil() / 1000.0);
     i64::try_from(whole).map_or(i64::MIN, |n| -n)
-}
-
-/// Seconds to whole milliseconds; what is negative is 0, what is too large the largest.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates, as wanted"
-)]
-fn millis(seconds: f64) -> u64 {
-    // Half a microsecond more, so that 0.123 is 123 ms although no float is exactly that.
-    (seconds * 1000.0 + 0.000_5) as u64
 }
 
 #[cfg(test)]

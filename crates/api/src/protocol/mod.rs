@@ -1,6 +1,12 @@
-//! What every operation shares: JSON 1.1 requests, their members, and answers.
+//! What every operation shares: requests in JSON 1.1 and CBOR 1.1, their members, and answers.
 
 pub(crate) mod fault;
+
+pub(crate) mod wire;
+
+pub(crate) mod instant;
+
+pub(crate) mod cbor;
 
 pub(crate) mod members;
 
@@ -12,3 +18,4 @@ pub(crate) use checks::Checks;
 pub(crate) use fault::Fault;
 pub(crate) use members::Members;
 pub(crate) use reply::Reply;
+pub(crate) use wire::Wire;

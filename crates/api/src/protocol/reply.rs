@@ -1,4 +1,4 @@
-//! Answers: a JSON body that holds its bytes of the budget until it is sent.
+//! Answers: a body that holds its bytes of the budget until it is sent.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hydrant_core::budget::Permit;
 use hyper::body::{Body, Frame, SizeHint};
+
+use super::Wire;
 
 /// The body of an answer, in one piece.
 #[derive(Default)]
@@ -31,9 +33,12 @@ impl Reply {
         }
     }
 
-    /// The JSON of a value.
-    pub(crate) fn json(value: &serde_json::Value) -> Self {
-        Self::new(value.to_string())
+    /// The members of an answer; null is none.
+    pub(crate) fn of(answer: &serde_json::Value, wire: Wire) -> Self {
+        if answer.is_null() {
+            return Self::empty();
+        }
+        Self::new(wire.write(answer))
     }
 
     /// Holds bytes of the budget until the body is sent.

@@ -11,4 +11,6 @@ mod put;
 
 mod read;
 
+mod cbor;
+
 mod transport;

@@ -247,10 +247,20 @@ impl Api {
         operation: &str,
         body: impl Into<Bytes>,
     ) -> (u16, HeaderMap, Bytes) {
+        self.send_as("application/x-amz-json-1.1", operation, body)
+            .await
+    }
+
+    pub(crate) async fn send_as(
+        &self,
+        content_type: &str,
+        operation: &str,
+        body: impl Into<Bytes>,
+    ) -> (u16, HeaderMap, Bytes) {
         let request = Request::post("/")
             .header("host", self.address.to_string())
             .header("x-amz-target", format!("Kinesis_20131202.{operation}"))
-            .header("content-type", "application/x-amz-json-1.1")
+            .header("content-type", content_type)
             .header("user-agent", "Boto3/1.44.5 md/Botocore#1.44.5 lang/python#3.11")
             .header("x-amz-date", "20231114T221320Z")
             .header("authorization", "AWS4-HMAC-SHA256 Credential=test/20231114/us-east-1/kinesis/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=0")

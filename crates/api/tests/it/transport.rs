@@ -77,7 +77,7 @@ async fn heads_that_are_wrong() {
         (
             "POST",
             "Kinesis_20131202.ListStreams",
-            "application/x-amz-cbor-1.1",
+            "application/cbor",
             415,
             "UnknownOperationException",
         ),
@@ -98,12 +98,11 @@ async fn heads_that_are_wrong() {
             "{method} {target}"
         );
         assert_eq!(headers["x-amzn-errortype"], kind);
-        if content_type.contains("cbor") {
-            assert!(
-                answer["message"]
-                    .as_str()
-                    .unwrap()
-                    .contains("AWS_CBOR_DISABLE")
+        assert_eq!(headers["content-type"], json_type);
+        if status == 415 {
+            assert_eq!(
+                answer["message"],
+                "the content type must be application/x-amz-json-1.1 or application/x-amz-cbor-1.1"
             );
         }
     }

@@ -1,118 +1,50 @@
 //! `PutRecord` and `PutRecords`: the hot path. Text is borrowed from the body, data is decoded
 //! into one arena per call, and the answer is written by hand.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
+mod call;
+
+mod cbor;
+
+mod answer;
+
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
 use bytes::Bytes;
-use hydrant_core::decimal::Decimals;
 use hydrant_log::stream::put::{MAX_CALL_BYTES, MAX_KEY_CHARS, MAX_RECORDS};
-use hydrant_log::stream::{
-    Batch, Parts, Placed, PutOutline, STRIDE, ShardId, Stream, StreamError, parse_hash_key,
-};
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::json;
+use hydrant_log::stream::{Batch, Parts, PutOutline, ShardId, Stream, StreamError, parse_hash_key};
 
+use self::answer::{all_failed, all_placed, one_placed};
+use self::call::{Data, Entries, Entry, NotBase64, text};
 use super::{Kinesis, fault, off_thread};
-use crate::protocol::{Checks, Fault, Members, Reply, members};
+use crate::protocol::{Checks, Fault, Reply, Wire};
 use crate::settings::ACCOUNT_ID;
 
-/// Bodies up to this length are parsed a second time for the exact message when they are wrong.
-const EXPLAINED_BYTES: usize = 1 << 20;
-
-/// Text that is borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PutRecord<'a> {
-    #[serde(borrow)]
-    stream_name: Option<Text<'a>>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<Text<'a>>,
-    data: Option<Text<'a>>,
-    partition_key: Option<Text<'a>>,
-    explicit_hash_key: Option<Text<'a>>,
-    sequence_number_for_ordering: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PutRecords<'a> {
-    #[serde(borrow)]
-    stream_name: Option<Text<'a>>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<Text<'a>>,
-    records: Option<Entries<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Entry<'a> {
-    #[serde(borrow)]
-    data: Option<Text<'a>>,
-    partition_key: Option<Text<'a>>,
-    explicit_hash_key: Option<Text<'a>>,
-}
-
-/// The records of a call; of more than the limit only the number is kept.
-struct Entries<'a> {
-    kept: Vec<Entry<'a>>,
-    count: usize,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
-            type Value = Entries<'a>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of records")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut kept = Vec::new();
-                while kept.len() < MAX_RECORDS {
-                    let Some(entry) = list.next_element()? else {
-                        let count = kept.len();
-                        return Ok(Entries { kept, count });
-                    };
-                    kept.push(entry);
-                }
-                let mut count = kept.len();
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
-                }
-                Ok(Entries { kept, count })
-            }
-        }
-        deserializer.deserialize_seq(List(PhantomData))
-    }
-}
-
 impl Kinesis {
-    pub(super) async fn put_record(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
+    pub(super) async fn put_record(
+        self: &Arc<Self>,
+        wire: Wire,
+        body: Bytes,
+    ) -> Result<Reply, Fault> {
         let (this, bytes) = (self.clone(), body.len());
-        let (stream, batch) = off_thread(bytes, move || this.prepare_one(&body)).await??;
+        let (stream, batch) = off_thread(bytes, move || this.prepare_one(wire, &body)).await??;
         let placed = stream.append(batch).await.map_err(|error| fault(&error))?;
         let [placed] = placed[..] else {
             return Err(Fault::internal());
         };
-        Ok(Reply::new(one_placed(placed)))
+        Ok(Reply::new(one_placed(wire, placed)))
     }
 
-    pub(super) async fn put_records(self: &Arc<Self>, body: Bytes) -> Result<Reply, Fault> {
+    pub(super) async fn put_records(
+        self: &Arc<Self>,
+        wire: Wire,
+        body: Bytes,
+    ) -> Result<Reply, Fault> {
         let (this, bytes) = (self.clone(), body.len());
-        let (stream, batch) = off_thread(bytes, move || this.prepare_many(&body)).await??;
+        let (stream, batch) = off_thread(bytes, move || this.prepare_many(wire, &body)).await??;
         let shards: Vec<ShardId> = batch.shards().collect();
         match stream.append(batch).await {
-            Ok(placed) => Ok(Reply::new(all_placed(&placed))),
+            Ok(placed) => Ok(Reply::new(all_placed(wire, &placed))),
             Err(StreamError::Log(hydrant_log::Error::LowSpace)) => {
                 let error = "ProvisionedThroughputExceededException";
                 let message = |shard| {
@@ -122,6 +54,7 @@ impl Kinesis {
                     )
                 };
                 Ok(Reply::new(all_failed(
+                    wire,
                     shards.into_iter().map(|it| (error, message(it))),
                 )))
             }
@@ -129,14 +62,13 @@ impl Kinesis {
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a put failed");
                 let each = |_| ("InternalFailure", "Internal Service Failure".to_owned());
-                Ok(Reply::new(all_failed(shards.into_iter().map(each))))
+                Ok(Reply::new(all_failed(wire, shards.into_iter().map(each))))
             }
         }
     }
 
-    fn prepare_one(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
-        let call: PutRecord<'_> = sonic_rs::from_slice(body)
-            .map_err(|error| explained(body, error.offset(), explain_entry))?;
+    fn prepare_one(&self, wire: Wire, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
+        let call = call::one(wire, body)?;
         let entry = Entry {
             data: call.data,
             partition_key: call.partition_key,
@@ -156,9 +88,12 @@ impl Kinesis {
         Ok((stream, batch))
     }
 
-    pub(crate) fn prepare_many(&self, body: &[u8]) -> Result<(Arc<Stream>, Batch), Fault> {
-        let call: PutRecords<'_> = sonic_rs::from_slice(body)
-            .map_err(|error| explained(body, error.offset(), explain_list))?;
+    pub(crate) fn prepare_many(
+        &self,
+        wire: Wire,
+        body: &[u8],
+    ) -> Result<(Arc<Stream>, Batch), Fault> {
+        let call = call::many(wire, body)?;
         let mut checks = Checks::default();
         let entries = match &call.records {
             None => {
@@ -243,6 +178,12 @@ enum Refused {
     Records,
 }
 
+impl From<NotBase64> for Refused {
+    fn from(_: NotBase64) -> Self {
+        Self::Records
+    }
+}
+
 impl From<StreamError> for Refused {
     fn from(error: StreamError) -> Self {
         Self::Stream(error)
@@ -268,10 +209,7 @@ fn decode(stream: &Stream, entries: &[Entry<'_>]) -> Result<Batch, Refused> {
     let (mut outlines, mut total) = (Vec::with_capacity(entries.len()), 0);
     let limit = stream.max_record_bytes();
     for entry in entries {
-        let data = text(entry.data.as_ref()).unwrap_or_default().as_bytes();
-        let bytes = STANDARD
-            .decoded_length(data)
-            .map_err(|_| Refused::Records)?;
+        let bytes = entry.data.as_ref().map_or(Ok(0), Data::len)?;
         let explicit_hash_key = match text(entry.explicit_hash_key.as_ref()) {
             Some(key) => Some(parse_hash_key(key).ok_or(Refused::Records)?),
             None => None,
@@ -291,9 +229,8 @@ fn decode(stream: &Stream, entries: &[Entry<'_>]) -> Result<Batch, Refused> {
         return Err(Refused::Records);
     }
     stream.prepare_written(&outlines, |i, block| {
-        let data = text(entries[i].data.as_ref()).unwrap_or_default();
-        let decoded = STANDARD.decode_append(data, block);
-        decoded.map(drop).map_err(|_| Refused::Records)
+        let data = entries[i].data.as_ref();
+        Ok(data.map_or(Ok(()), |data| data.append(block))?)
     })
 }
 
@@ -305,13 +242,17 @@ fn check_records(
 ) -> Result<(), Fault> {
     let (mut checks, mut total, limit) = (Checks::default(), 0, stream.max_record_bytes());
     for (i, entry) in entries.iter().enumerate() {
-        let data = text(entry.data.as_ref()).unwrap_or_default();
-        let decoded = STANDARD
-            .decode_to_vec(data)
-            .map_err(|_| not_base64(data, &path(i)))?;
-        let bytes = decoded.len() + text(entry.partition_key.as_ref()).map_or(0, str::len);
+        let data_bytes = match &entry.data {
+            Some(Data::Base64(data)) => STANDARD
+                .decode_to_vec(&**data)
+                .map_err(|_| not_base64(data, &path(i)))?
+                .len(),
+            Some(Data::Plain(data)) => data.len(),
+            None => 0,
+        };
+        let bytes = data_bytes + text(entry.partition_key.as_ref()).map_or(0, str::len);
         if bytes > limit {
-            checks.data_too_long(decoded.len(), &format!("{}data", path(i)), limit);
+            checks.data_too_long(data_bytes, &format!("{}data", path(i)), limit);
         }
         total += bytes;
         if let Some(key) = text(entry.explicit_hash_key.as_ref()) {
@@ -325,10 +266,6 @@ fn check_records(
         )));
     }
     Ok(())
-}
-
-fn text<'a>(member: Option<&'a Text<'_>>) -> Option<&'a str> {
-    member.map(|text| &*text.0)
 }
 
 fn beyond_the_space(key: &str) -> Fault {
@@ -352,108 +289,4 @@ fn not_base64(data: &str, path: &str) -> Fault {
     Fault::serialization(format!(
         "'{at}' can not be converted to a Blob: Invalid Base64 character"
     ))
-}
-
-/// The exact message for a body that was not understood; `check` looks at its records by type.
-fn explained(body: &[u8], offset: usize, check: fn(&Members<'_>) -> Result<(), Fault>) -> Fault {
-    let general = || {
-        Fault::serialization(format!(
-            "the request body is not as expected at byte {offset}"
-        ))
-    };
-    if body.len() > EXPLAINED_BYTES {
-        return general();
-    }
-    let found = members::parse(body).and_then(|map| {
-        let members = Members::new(&map);
-        members.string("StreamName")?;
-        members.string("StreamARN")?;
-        members.string("SequenceNumberForOrdering")?;
-        check(&members)
-    });
-    found.err().unwrap_or_else(general)
-}
-
-fn explain_entry(members: &Members<'_>) -> Result<(), Fault> {
-    members.blob("Data")?;
-    members.string("PartitionKey")?;
-    members.string("ExplicitHashKey").map(drop)
-}
-
-fn explain_list(members: &Members<'_>) -> Result<(), Fault> {
-    for record in members.list("Records")?.unwrap_or_default() {
-        match record {
-            serde_json::Value::Object(map) => explain_entry(&Members::new(map))?,
-            serde_json::Value::Null => {}
-            serde_json::Value::Array(_) => {
-                return Err(Fault::serialization(
-                    "Start of list found where not expected",
-                ));
-            }
-            _ => return Err(Fault::serialization("Expected null")),
-        }
-    }
-    Ok(())
-}
-
-/// Writes where records were put.
-#[derive(Default)]
-struct Answer {
-    bytes: Vec<u8>,
-    /// Of each shard so far what stands before a number, and the writer of its numbers.
-    shards: Vec<(ShardId, String, Decimals)>,
-}
-
-impl Answer {
-    fn push(&mut self, placed: Placed) {
-        let known = self.shards.iter().position(|one| one.0 == placed.shard);
-        let at = known.unwrap_or_else(|| {
-            let head = format!("\"ShardId\":\"{}\",\"SequenceNumber\":\"", placed.shard);
-            self.shards
-                .push((placed.shard, head, Decimals::new(STRIDE)));
-            self.shards.len() - 1
-        });
-        let (_, head, numbers) = &mut self.shards[at];
-        self.bytes.extend_from_slice(head.as_bytes());
-        numbers.push(placed.position, &mut self.bytes);
-        self.bytes.push(b'"');
-    }
-}
-
-fn one_placed(placed: Placed) -> Vec<u8> {
-    let mut answer = Answer::default();
-    answer.bytes.push(b'{');
-    answer.push(placed);
-    answer
-        .bytes
-        .extend_from_slice(b",\"EncryptionType\":\"NONE\"}");
-    answer.bytes
-}
-
-fn all_placed(placed: &[Placed]) -> Vec<u8> {
-    let mut answer = Answer::default();
-    answer.bytes.reserve(64 + placed.len() * 128);
-    answer
-        .bytes
-        .extend_from_slice(b"{\"FailedRecordCount\":0,\"Records\":[");
-    for (i, placed) in placed.iter().enumerate() {
-        answer
-            .bytes
-            .extend_from_slice(if i == 0 { b"{" } else { b",{" });
-        answer.push(*placed);
-        answer.bytes.push(b'}');
-    }
-    answer
-        .bytes
-        .extend_from_slice(b"],\"EncryptionType\":\"NONE\"}");
-    answer.bytes
-}
-
-fn all_failed(failed: impl Iterator<Item = (&'static str, String)>) -> Vec<u8> {
-    let records: Vec<_> = failed
-        .map(|(code, message)| json!({ "ErrorCode": code, "ErrorMessage": message }))
-        .collect();
-    json!({ "FailedRecordCount": records.len(), "Records": records })
-        .to_string()
-        .into_bytes()
 }

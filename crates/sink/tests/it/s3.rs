@@ -52,7 +52,7 @@ pub(crate) async fn bucket(name: &str) -> (Client, String) {
         .endpoint_url(endpoint())
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
-        .http_client(hydrant_aws::http_client())
+        .http_client(hydrant_aws::http_client(clock()))
         .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
         .build();
     let client = Client::from_conf(config);

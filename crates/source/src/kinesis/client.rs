@@ -111,7 +111,7 @@ impl KinesisClient {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let shared = sdk_config(&settings.aws)
+        let shared = sdk_config(&settings.aws, clock.clone())
             .await
             .map_err(|fault| vec![fault])?;
         let mut config = aws_sdk_kinesis::config::Builder::from(&shared);

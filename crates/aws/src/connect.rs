@@ -1,7 +1,9 @@
 //! From settings to the configuration that every client is made of: no retries of its own, TLS by
-//! rustls with ring, idle connections closed before a load balancer does.
+//! rustls with ring, idle connections closed before a load balancer does, requests without progress
+//! ended.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -17,8 +19,12 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
+use hydrant_core::clock::Clock;
 
-/// Longest time to connect (reliability design, section 7).
+use crate::progress::Watched;
+
+/// Longest time to find a server's address, to connect, and to agree on TLS, together (reliability
+/// design, section 7, which grants 5 s more for TLS).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// An idle connection older than this is not used again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -97,16 +103,19 @@ impl AwsSettings {
 ///
 /// # Errors
 /// Where there is no region.
-pub async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, String> {
+pub async fn sdk_config(
+    settings: &AwsSettings,
+    clock: Arc<dyn Clock>,
+) -> Result<SdkConfig, String> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
+        .http_client(http_client(clock))
         .retry_config(RetryConfig::disabled())
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
                 .build(),
         )
-        // Every request has a limit of its own.
+        // Ours is in the HTTP client, by the clock that was handed in.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Credentials::Static {
         access_key_id,
@@ -153,12 +162,14 @@ pub async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, String> {
         .build())
 }
 
-/// The one kind of HTTP client. It keeps connections, so that each service has its own.
-pub fn http_client() -> SharedHttpClient {
-    HttpBuilder::new()
+/// The one kind of HTTP client. It keeps connections, so that each service has its own, and ends
+/// requests that make no progress.
+pub fn http_client(clock: Arc<dyn Clock>) -> SharedHttpClient {
+    let client = HttpBuilder::new()
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+        .build_https();
+    SharedHttpClient::new(Watched::new(client, clock))
 }
 
 #[cfg(test)]

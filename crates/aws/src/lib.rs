@@ -7,10 +7,13 @@
 
 mod connect;
 
+mod progress;
+
 mod refusal;
 
 mod check;
 
 pub use check::{Refused, RefusedKind};
 pub use connect::{AwsSettings, Credentials, http_client, sdk_config};
+pub use progress::stalled;
 pub use refusal::{Refusal, refusal};

@@ -104,22 +104,32 @@ fn text<E: ProvideErrorMetadata + Error + 'static>(
         text = format!("{status} {code}");
         if let Some(message) = error.message() {
             text = format!("{text}: {message}");
+        } else if let SdkError::ResponseError(_) = error {
+            // The answer could not be read: the server's words are not known.
+            text = format!("{}: ", text.trim_end());
+            push_causes(&mut text, error);
         }
     } else {
         text.push_str(code);
-        let mut cause: Option<&dyn Error> = Some(error);
-        while let Some(error) = cause {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&error.to_string());
-            cause = error.source();
+        if !text.is_empty() {
+            text.push_str(": ");
         }
+        push_causes(&mut text, error);
     }
     text.chars()
         .filter(|char| !char.is_control())
         .take(TEXT_MAX_CHARS)
         .collect()
+}
+
+fn push_causes(text: &mut String, error: &dyn Error) {
+    text.push_str(&error.to_string());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
 }
 
 #[cfg(test)]

@@ -5,3 +5,7 @@ pub mod sim;
 pub mod disk;
 
 pub mod inline;
+
+pub mod clock;
+
+pub mod http;

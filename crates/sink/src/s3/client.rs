@@ -1,8 +1,11 @@
 //! Settings of an S3 destination and the client made of them.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::RequestChecksumCalculation;
 use hydrant_aws::{AwsSettings, sdk_config};
+use hydrant_core::clock::Clock;
 
 use super::checksum::Checksum;
 
@@ -51,8 +54,8 @@ pub(super) fn faults(settings: &S3Settings) -> Vec<String> {
 }
 
 /// Makes the client. Reads the environment, but asks no server for credentials yet.
-pub(super) async fn client(settings: &S3Settings) -> Result<Client, String> {
-    let shared = sdk_config(&settings.aws()).await?;
+pub(super) async fn client(settings: &S3Settings, clock: Arc<dyn Clock>) -> Result<Client, String> {
+    let shared = sdk_config(&settings.aws(), clock).await?;
     let path_style = settings
         .force_path_style
         .unwrap_or(settings.endpoint.is_some());

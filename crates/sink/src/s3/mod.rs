@@ -82,7 +82,7 @@ impl S3 {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let client = client::client(&settings)
+        let client = client::client(&settings, clock.clone())
             .await
             .map_err(|fault| vec![fault])?;
         let (mode, limit) = (AtomicU8::new(0), Limit::default());

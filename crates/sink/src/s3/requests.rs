@@ -297,9 +297,10 @@ impl Inner {
                     return Ok(done);
                 }
                 Either::Left((Err(error), _)) => {
+                    let stalled = hydrant_aws::stalled(&error);
                     let failure = Failure::from(error);
                     let asked = failure.asks_to_slow_down();
-                    (failure, asked)
+                    (failure, asked || stalled)
                 }
                 Either::Right(_) => (Failure::timeout(limit), true),
             };

@@ -2,12 +2,19 @@
 //! One request a connection. Not an S3 server: what it says about S3 is what the script says.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hydrant_testkit::http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Of a body, the kernel takes this much before it is read (twice, says `socket(7)`): the rest waits at
+/// the sender.
+const RECEIVE_BYTES: u32 = 64 << 10;
+/// Read at once where a body is read slowly.
+const DRIP_BYTES: usize = 256 << 10;
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +27,13 @@ pub(crate) enum Step {
     LoseReply,
     /// It is let through after a pause.
     Slow(Duration),
+    /// So many bytes of its body are read, and nothing more happens.
+    Stall(usize),
+    /// The first half of its body is read steadily, within this time, before it is let through. The
+    /// kernel may hold the other half from the start.
+    Drip(Duration),
+    /// It is answered with success, whose body ends midway; nothing more happens.
+    Half(&'static str),
 }
 
 /// A running fake.
@@ -39,8 +53,11 @@ impl Drop for FaultServer {
 
 impl FaultServer {
     /// Starts one in front of `upstream` (`http://host:port`).
-    pub(crate) async fn start(upstream: &str, script: &[Step]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) fn start(upstream: &str, script: &[Step]) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(RECEIVE_BYTES).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(64).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
         let script = Arc::new(Mutex::new(script.iter().copied().collect::<VecDeque<_>>()));
@@ -83,12 +100,30 @@ async fn serve(
     script: &Mutex<VecDeque<Step>>,
     seen: &Mutex<Vec<(String, bool)>>,
 ) -> io::Result<()> {
-    let (head, body) = read_request(&mut client).await?;
-    let line = head.lines().next().unwrap_or_default().to_owned();
-    let condition = head.to_ascii_lowercase().contains("if-none-match:");
+    let mut request = Request::read_head(&mut client).await?;
+    let line = request.head.lines().next().unwrap_or_default().to_owned();
+    let condition = request.header("if-none-match").is_some();
     seen.lock().unwrap().push((line, condition));
     let step = script.lock().unwrap().pop_front();
     match step {
+        Some(Step::Stall(bytes)) => {
+            request.read_body(&mut client, bytes).await?;
+            return std::future::pending().await;
+        }
+        Some(Step::Drip(time)) => drip(&mut request, &mut client, time).await?,
+        _ => drop(request.read_body(&mut client, usize::MAX).await?),
+    }
+    let Request { head, body, .. } = request;
+    match step {
+        Some(Step::Half(text)) => {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                2 * text.len()
+            );
+            client.write_all(head.as_bytes()).await?;
+            client.write_all(text.as_bytes()).await?;
+            return std::future::pending().await;
+        }
         Some(Step::Answer(status, headers, text)) => {
             let answer = format!(
                 "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{text}",
@@ -103,12 +138,22 @@ async fn serve(
             let answer = forward(upstream, &head, &body).await?;
             client.write_all(&answer).await?;
         }
-        None => {
+        Some(Step::Stall(_) | Step::Drip(_)) | None => {
             let answer = forward(upstream, &head, &body).await?;
             client.write_all(&answer).await?;
         }
     }
     client.shutdown().await
+}
+
+async fn drip(request: &mut Request, client: &mut TcpStream, time: Duration) -> io::Result<()> {
+    let drips = request.length() / 2 / DRIP_BYTES;
+    let mut ticks = tokio::time::interval(time / u32::try_from(drips).unwrap());
+    for drip in 1..=drips {
+        request.read_body(client, drip * DRIP_BYTES).await?;
+        ticks.tick().await;
+    }
+    request.read_body(client, usize::MAX).await.map(drop)
 }
 
 async fn forward(upstream: &str, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
@@ -119,31 +164,4 @@ async fn forward(upstream: &str, head: &str, body: &[u8]) -> io::Result<Vec<u8>>
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await?;
     Ok(answer)
-}
-
-async fn read_request(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
-    let mut bytes = Vec::new();
-    let head_end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
-        }
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    };
-    let head = String::from_utf8(bytes[..head_end].to_vec()).unwrap();
-    let length = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map_or(0, |(_, value)| value.trim().parse().unwrap());
-    if head.to_ascii_lowercase().contains("100-continue") {
-        client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-    }
-    while bytes.len() < head_end + length {
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok((head, bytes.split_off(head_end)))
 }

@@ -16,3 +16,5 @@ mod fake;
 mod s3;
 
 mod s3_faults;
+
+mod s3_stalls;

@@ -1,10 +1,12 @@
 //! The S3 sink against a real S3 server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use bytes::Bytes;
+use hydrant_core::clock::Clock;
 use hydrant_core::stage::{Completed, ObjectSink as _, SinkError};
 use hydrant_sink::S3;
 use hydrant_sink::s3::{Checksum, S3Credentials, S3Mode, S3Settings};
@@ -39,9 +41,12 @@ pub(crate) fn settings(endpoint: &str, bucket: &str) -> S3Settings {
 }
 
 pub(crate) async fn sink(settings: S3Settings) -> S3 {
-    S3::new(settings, rules("p/"), clock(), rng())
-        .await
-        .unwrap()
+    sink_by(settings, clock()).await
+}
+
+/// A sink that lives by this clock.
+pub(crate) async fn sink_by(settings: S3Settings, clock: Arc<dyn Clock>) -> S3 {
+    S3::new(settings, rules("p/"), clock, rng()).await.unwrap()
 }
 
 /// A client of the test's own, and a new bucket.
@@ -52,7 +57,7 @@ pub(crate) async fn bucket(name: &str) -> (Client, String) {
         .endpoint_url(endpoint())
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
-        .http_client(hydrant_aws::http_client())
+        .http_client(hydrant_aws::http_client(clock()))
         .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
         .build();
     let client = Client::from_conf(config);

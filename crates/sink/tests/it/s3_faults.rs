@@ -31,7 +31,7 @@ const OK: Step = Step::Answer("200 OK", "etag: \"x\"\r\n", "");
 
 async fn through(script: &[Step], name: &str) -> (FaultServer, S3, String, aws_sdk_s3::Client) {
     let (client, bucket) = bucket(name).await;
-    let server = FaultServer::start(&endpoint(), script).await;
+    let server = FaultServer::start(&endpoint(), script);
     let sink = sink(settings(&server.endpoint, &bucket)).await;
     (server, sink, bucket, client)
 }

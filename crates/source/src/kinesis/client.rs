@@ -11,7 +11,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{HashKeyRange, ShardIteratorType};
-use hydrant_aws::{AwsSettings, refusal, sdk_config};
+use hydrant_aws::{AwsSettings, refusal, sdk_config, stalled};
 use hydrant_core::clock::Clock;
 use hydrant_core::retry::{Class, Fault, Retry, Status};
 use hydrant_core::rng::Rng;
@@ -111,7 +111,7 @@ impl KinesisClient {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let shared = sdk_config(&settings.aws)
+        let shared = sdk_config(&settings.aws, clock.clone())
             .await
             .map_err(|fault| vec![fault])?;
         let mut config = aws_sdk_kinesis::config::Builder::from(&shared);
@@ -376,7 +376,7 @@ fn failure<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> Fa
                 code,
                 "" | "SerializationException" | "UnknownOperationException"
             );
-            if refused.status != 0 && class == Class::Transient && foreign {
+            if refused.status != 0 && class == Class::Transient && foreign && !stalled(error) {
                 Failure::Unclear(fault)
             } else {
                 Failure::Fault(fault)

@@ -2,11 +2,12 @@
 //! asked. One request a connection. What it knows of Kinesis is what these tests need.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use hydrant_testkit::http::Request;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::cbor;
@@ -23,6 +24,8 @@ pub(crate) enum Fault {
     Reset,
     /// An answer of status 200 that breaks off.
     Torn,
+    /// The first half of an answer comes, and nothing more.
+    Half,
 }
 
 #[derive(Clone, Default)]
@@ -116,22 +119,28 @@ impl FakeKinesis {
 }
 
 async fn serve(mut client: TcpStream, state: &Mutex<State>) -> io::Result<()> {
-    let (head, body) = read_request(&mut client).await?;
-    let header = |wanted: &str| {
-        let headers = head.lines().filter_map(|line| line.split_once(':'));
-        let mut named = headers.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        named.next().map_or("", |(_, value)| value.trim())
-    };
-    let target = header("x-amz-target");
+    let request = Request::read(&mut client).await?;
+    let target = request.header("x-amz-target").unwrap_or_default();
     let operation = target.strip_prefix("Kinesis_20131202.").unwrap_or_default();
-    let content_type = header("content-type");
-    let answer = answer(&mut state.lock().unwrap(), operation, content_type, &body);
+    let content_type = request.header("content-type").unwrap_or_default();
+    let answer = answer(
+        &mut state.lock().unwrap(),
+        operation,
+        content_type,
+        &request.body,
+    );
     if let Some((status, body)) = answer {
         let length = body.len();
+        let half = status == HALF;
+        let status = if half { 200 } else { status };
         let head = format!(
             "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n"
         );
         client.write_all(head.as_bytes()).await?;
+        if half {
+            client.write_all(&body[..length / 2]).await?;
+            return std::future::pending().await;
+        }
         client.write_all(&body).await?;
     }
     client.shutdown().await
@@ -174,6 +183,8 @@ fn answer(
 
 /// Stands for status 200 with half of the body.
 const TORN: u16 = 0;
+/// Stands for the same, where the other half is promised.
+const HALF: u16 = 1;
 
 fn reply(state: &mut State, operation: &str, body: &Value) -> Option<(u16, Value)> {
     state.seen.push((operation.to_owned(), body.clone()));
@@ -182,7 +193,7 @@ fn reply(state: &mut State, operation: &str, body: &Value) -> Option<(u16, Value
     match planned {
         Some(Fault::Reset) => return None,
         Some(Fault::Error(status, kind)) => return Some(error(status, kind)),
-        Some(Fault::Torn) | None => {}
+        Some(Fault::Torn | Fault::Half) | None => {}
     }
     let answer = match operation {
         "DescribeStreamSummary" => json!({ "StreamDescriptionSummary": {
@@ -212,8 +223,12 @@ fn reply(state: &mut State, operation: &str, body: &Value) -> Option<(u16, Value
         }
         other => panic!("{other} is not expected"),
     };
-    let torn = matches!(planned, Some(Fault::Torn));
-    Some((if torn { TORN } else { 200 }, answer))
+    let status = match planned {
+        Some(Fault::Torn) => TORN,
+        Some(Fault::Half) => HALF,
+        _ => 200,
+    };
+    Some((status, answer))
 }
 
 fn listed((id, shard): (&&str, &FakeShard)) -> Value {
@@ -256,28 +271,4 @@ fn records(id: &str, shard: &FakeShard, from: usize, body: &Value) -> Value {
 fn error(status: u16, kind: &str) -> (u16, Value) {
     let body = json!({ "__type": kind, "message": "as the script says" });
     (status, body)
-}
-
-async fn read_request(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
-    let mut bytes = Vec::new();
-    let head_end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
-        }
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    };
-    let head = String::from_utf8(bytes[..head_end].to_vec()).unwrap();
-    let length = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map_or(0, |(_, value)| value.trim().parse().unwrap());
-    while bytes.len() < head_end + length {
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok((head, bytes.split_off(head_end)))
 }

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use hydrant_aws::{AwsSettings, Credentials, RefusedKind};
 use hydrant_core::budget::{Account, Budget};
-use hydrant_core::clock::Clock;
 use hydrant_core::stage::{Read, Source as _, SourceError};
 use hydrant_core::state::{LaneState, LaneStore, StateError, StateStore};
 use hydrant_core::{BoxFuture, Lane, LaneKey, Position};
 use hydrant_source::kinesis::Reader;
 use hydrant_source::{Aggregates, KinesisClient, KinesisSettings, KinesisSource, Pace, StartAt};
+use hydrant_testkit::clock::FastClock;
 
 use crate::fake_kinesis::{FakeKinesis, Fault};
 use crate::support::{Counter, Inline, START_MS};
@@ -27,22 +27,6 @@ const SPEED: u32 = 50;
 /// Longest wait of a read, by that clock.
 const WAIT: Duration = Duration::from_mins(2);
 const BYTES: usize = 1 << 20;
-
-struct FastClock(Instant, u64);
-
-impl Clock for FastClock {
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed() * SPEED
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.1 + u64::try_from(self.monotonic().as_millis()).unwrap()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration / SPEED))
-    }
-}
 
 #[derive(Clone, Default)]
 struct MemoryState(Arc<Mutex<BTreeMap<LaneKey, LaneState>>>);
@@ -100,7 +84,7 @@ impl World {
                 role_arn: None,
             },
         };
-        let clock = Arc::new(FastClock(Instant::now(), wall_ms));
+        let clock = Arc::new(FastClock::new(SPEED, wall_ms));
         let rng = Arc::new(Counter(7.into()));
         KinesisClient::new(settings, clock, rng).await.unwrap()
     }
@@ -262,6 +246,30 @@ async fn a_fault_of_a_moment_is_not_taken_for_no_cbor() {
         "application/x-amz-cbor-1.1",
         "{spoken:?}"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_midway_is_given_up_before_the_call_is() {
+    let world = World::new().await;
+    world.fake.shard("shardId-0", &[], &FIVE);
+    let (source, client) = world.open(StartAt::TrimHorizon, START_MS).await;
+    source.lanes().await.unwrap();
+    world.fake.fail("GetRecords", &[Fault::Half; 2]);
+    // While the second is waited for, what the first came to can be seen.
+    let error = async {
+        loop {
+            match client.status().snapshot().last_error {
+                Some(error) => return error,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let (read, error) = tokio::join!(world.read_all(&source, "shardId-0", 5), error);
+    assert_eq!(read.0, FIVE);
+    assert!(error.contains("no progress for 15 s"), "{error}");
+    // That is no sign of a server that has no CBOR.
+    let spoken = world.fake.state().spoken.clone();
+    assert_eq!(spoken, vec!["application/x-amz-cbor-1.1"; 4]);
 }
 
 #[tokio::test]

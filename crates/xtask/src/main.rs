@@ -1,15 +1,14 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask licenses`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask deny`.
 //!
 //! One file per command; `cache`, `services` and `process` are what they share. Nothing here is
 //! shipped.
 
 mod bench;
 mod cache;
-mod licenses;
+mod deny;
 mod prerequisites;
 mod process;
 mod services;
-mod spdx;
 mod test;
 
 #[cfg(test)]
@@ -23,7 +22,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                           suite (see `cargo xtask test --list`)
   bench [--update]        measures a release build and compares it with the last release's ratios in
                           the repository, or puts its own there
-  licenses                checks every dependency's licence, and that none brings a second TLS
+  deny [--advisories]     checks the dependencies by cargo-deny and .deny.toml: licences, sources, one
+                          TLS, one version of each; or for known vulnerabilities and yanked crates,
+                          which needs the network: the database is fetched from GitHub
 
 What these install goes to $HYDRANT_CACHE, by default $XDG_CACHE_HOME/hydrant or ~/.cache/hydrant.";
 
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     let done = match command {
         "test" => test::run(rest),
         "bench" => bench::run(rest),
-        "licenses" if rest.is_empty() => licenses::run(),
+        "deny" => deny::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

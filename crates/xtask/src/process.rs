@@ -48,13 +48,34 @@ pub(crate) fn root() -> &'static Path {
         .expect("this package stands two folders below the root")
 }
 
-/// `cargo` in the root, without what an outer `cargo run` put into the environment.
+/// `cargo` in the root.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = in_root(Command::new(cargo_program()));
+    command.args(arguments);
     command
-        .args(arguments)
-        .current_dir(root())
-        .stdin(Stdio::null());
+}
+
+/// As [`cargo`], giving way to others.
+pub(crate) fn niced_cargo(arguments: &[&str]) -> Command {
+    let mut command = in_root(niced(&cargo_program()));
+    command.args(arguments);
+    command
+}
+
+/// Builds give way to whatever else the machine does.
+pub(crate) fn niced(program: &Path) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(program).stdin(Stdio::null());
+    command
+}
+
+fn cargo_program() -> PathBuf {
+    env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+/// A command in the root, without what an outer `cargo run` put into the environment.
+pub(crate) fn in_root(mut command: Command) -> Command {
+    command.current_dir(root()).stdin(Stdio::null());
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -67,10 +88,10 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Where cargo puts what it builds, and the rest of what `cargo metadata` says.
-pub(crate) fn metadata(arguments: &[&str]) -> Result<serde_json::Value> {
-    let mut command = cargo(&["metadata", "--format-version", "1", "--locked"]);
-    let output = command.args(arguments).stderr(Stdio::inherit()).output();
+/// Where cargo puts what it builds, and the rest of what `cargo metadata` says of the workspace.
+fn metadata() -> Result<serde_json::Value> {
+    let mut command = cargo(&["metadata", "--format-version", "1", "--locked", "--no-deps"]);
+    let output = command.stderr(Stdio::inherit()).output();
     let output = ok(
         output.context("cannot run cargo metadata")?,
         "cargo metadata",
@@ -85,7 +106,7 @@ pub(crate) fn dev_folder() -> Result<PathBuf> {
 
 /// The folder of the binaries of a build.
 pub(crate) fn target_folder(build: &str) -> Result<PathBuf> {
-    let metadata = metadata(&["--no-deps"])?;
+    let metadata = metadata()?;
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo names no target folder")?;

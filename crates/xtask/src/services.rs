@@ -72,7 +72,7 @@ fn install_python(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.once("python", &wanted, |folder| {
         let mut venv = Command::new("python3");
         process::run(venv.args(["-m", "venv"]).arg(folder), "python3 -m venv")?;
-        let mut pip = niced(&folder.join("bin/python"));
+        let mut pip = process::niced(&folder.join("bin/python"));
         pip.args([
             "-m",
             "pip",
@@ -88,7 +88,7 @@ fn install_python(cache: &Cache) -> Result<PathBuf> {
 
 fn install_kinesis_mock(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.once("kinesis-mock", KINESIS_MOCK, |folder| {
-        let mut npm = niced(Path::new("npm"));
+        let mut npm = process::niced(Path::new("npm"));
         npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"])
             .arg("--prefix")
             .arg(folder)
@@ -100,7 +100,7 @@ fn install_kinesis_mock(cache: &Cache) -> Result<PathBuf> {
 
 fn install_versitygw(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.once("versitygw", VERSITYGW, |folder| {
-        let mut go = niced(Path::new("go"));
+        let mut go = process::niced(Path::new("go"));
         go.args(["install", "-trimpath", "-ldflags=-s -w", VERSITYGW])
             .env("GOBIN", folder)
             .env("GOFLAGS", "-buildvcs=false -p=2")
@@ -108,13 +108,6 @@ fn install_versitygw(cache: &Cache) -> Result<PathBuf> {
         process::run(&mut go, "go install")
     })?;
     Ok(folder.join("versitygw"))
-}
-
-/// Builds give way to whatever else the machine does.
-fn niced(program: &Path) -> Command {
-    let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(program).stdin(Stdio::null());
-    command
 }
 
 /// An S3 server over a temporary folder; dropping it ends the process and removes the folder.

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
-use crate::{checker, inspect, run, telemetry};
+use crate::{checker, inspect, repair, run, telemetry};
 
 /// Everything went well.
 pub const OK: u8 = 0;
@@ -69,6 +69,19 @@ enum LogCommand {
         #[arg(long)]
         records: bool,
     },
+    /// Says what opening a damaged log would cost, and with `--apply` makes it open again. Damaged
+    /// files are kept below `quarantine/`. Exit code 1 while the log is damaged.
+    Repair {
+        /// Directory of the log; hydrant must not be running on it.
+        dir: PathBuf,
+        /// Does it.
+        #[arg(long)]
+        apply: bool,
+        /// Does it also with the state store, where lost entries can mean that records are delivered
+        /// twice.
+        #[arg(long, requires = "apply")]
+        accept_duplicates: bool,
+    },
 }
 
 /// Runs the command line and gives the process's exit code.
@@ -82,6 +95,11 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::main(&args),
         Command::Log(LogCommand::Verify { dir }) => inspect::verify(&dir),
         Command::Log(LogCommand::Dump { dir, records }) => finish(inspect::dump(&dir, records)),
+        Command::Log(LogCommand::Repair {
+            dir,
+            apply,
+            accept_duplicates,
+        }) => repair::main(&dir, apply, accept_duplicates),
     };
     ExitCode::from(code)
 }

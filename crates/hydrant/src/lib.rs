@@ -31,6 +31,8 @@ mod live;
 
 mod inspect;
 
+mod repair;
+
 mod seeded;
 
 pub mod demo;

@@ -26,7 +26,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// Acknowledged data is damaged or missing.
-    #[error("{} is damaged at byte {offset} (record {lsn}): {what}; acknowledged data would be lost, so the log is not opened; restore the file", file.display())]
+    #[error("{} is damaged at byte {offset} (record {lsn}): {what}; acknowledged data would be lost, so the log is not opened; restore the file, or see what `hydrant log repair` would keep", file.display())]
     Corrupt {
         /// The segment.
         file: PathBuf,

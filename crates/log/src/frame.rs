@@ -10,7 +10,7 @@
 //! | 8 | `durable_lsn` | highest LSN known synced when the frame was written |
 //! | 4 | lane | number of the lane in this log |
 //! | 4 | count | records |
-//! | 1 | type | 1 data, 2 state, 3 footer |
+//! | 1 | type | 1 data, 2 state, 3 footer, 4 gap |
 //! | 1 | flags | 0 |
 //! | 2 | check | low half of the seeded CRC32C of `len` to `flags`, so that `len` can be trusted |
 //!
@@ -37,6 +37,8 @@ pub enum FrameKind {
     State,
     /// The end of a sealed segment.
     Footer,
+    /// Numbers of records that a repair found lost.
+    Gap,
 }
 
 impl FrameKind {
@@ -45,11 +47,12 @@ impl FrameKind {
             Self::Data => 1,
             Self::State => 2,
             Self::Footer => 3,
+            Self::Gap => 4,
         }
     }
 
     fn of(code: u8) -> Option<Self> {
-        [Self::Data, Self::State, Self::Footer]
+        [Self::Data, Self::State, Self::Footer, Self::Gap]
             .into_iter()
             .find(|kind| kind.code() == code)
     }
@@ -145,6 +148,19 @@ pub(crate) fn encode(
     );
     out.put_bytes(0, aligned(len as usize) - len as usize);
     len
+}
+
+/// Appends a gap frame, padded: the numbers of `header.count` records, none of which is there.
+pub(crate) fn encode_gap(out: &mut BytesMut, seed: u32, header: FrameHeader) {
+    let start = out.len();
+    let len = HEADER_BYTES + 8;
+    out.put_bytes(0, aligned(len));
+    let len = u32::try_from(len).expect("less than a page");
+    seal(
+        &mut out[start..][..len as usize],
+        seed,
+        FrameHeader { len, ..header },
+    );
 }
 
 /// Writes the fixed part into the first bytes of a whole frame, checks included.

@@ -35,6 +35,8 @@ pub mod state;
 
 pub mod inspect;
 
+pub mod repair;
+
 pub mod disk;
 
 pub use disk::{ProcessAbort, RealDisk};

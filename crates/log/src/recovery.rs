@@ -16,7 +16,7 @@ use hydrant_core::disk::DiskFile;
 
 use crate::env::SyncPoint;
 use crate::error::Error;
-use crate::frame::{self, FOOTER_BYTES, FrameHeader};
+use crate::frame::{self, FOOTER_BYTES, FrameHeader, FrameKind};
 use crate::scan::{Found, Scan, scan};
 use crate::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::site::{Site, Spare, Started, failed};
@@ -234,7 +234,9 @@ fn index(file: &SegmentFile, id: [u8; 16], found: &Scan) -> Result<Segment, Erro
     let mut segment = writer::segment(&started, id, file.header.number, file.header.base_lsn);
     for frame in &found.frames {
         let offset = u32::try_from(frame.offset).map_err(|_| damaged(file, found))?;
-        segment.add(frame.header.lane, frame_ref(frame, offset));
+        if frame.header.kind != FrameKind::Gap {
+            segment.add(frame.header.lane, frame_ref(frame, offset));
+        }
     }
     Ok(segment)
 }
@@ -300,7 +302,9 @@ fn relog(
         out.resize(start + frame::aligned(len), 0);
         let offset = u32::try_from(SEGMENT_HEADER_BYTES + start);
         let offset = offset.map_err(|_| damaged(file, found))?;
-        frames.push((frame.header.lane, frame_ref(frame, offset)));
+        if frame.header.kind != FrameKind::Gap {
+            frames.push((frame.header.lane, frame_ref(frame, offset)));
+        }
     }
     let end = SEGMENT_HEADER_BYTES + out.len();
     let options = &site.options;

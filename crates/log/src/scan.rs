@@ -55,6 +55,23 @@ pub(crate) fn scan(bytes: &Bytes, seed: u32, base_lsn: u64) -> Scan {
     scan
 }
 
+/// All good frames of a segment in order, those behind damage too; the footer not.
+pub(crate) fn salvage(bytes: &Bytes, seed: u32) -> Vec<Found> {
+    let (mut frames, mut offset): (Vec<Found>, _) = (Vec::new(), SEGMENT_HEADER_BYTES);
+    while offset < bytes.len() {
+        let header = frame::header(seed, &bytes[offset..]);
+        let Some(found) = header.and_then(|header| good(bytes, seed, offset, header.lsn)) else {
+            offset += ALIGN;
+            continue;
+        };
+        offset += frame::aligned(found.header.len as usize);
+        if found.header.kind != FrameKind::Footer {
+            frames.push(found);
+        }
+    }
+    frames
+}
+
 /// The frame at `offset` where it is whole and holds record `lsn`.
 fn good(bytes: &Bytes, seed: u32, offset: usize, lsn: u64) -> Option<Found> {
     let header = frame::header(seed, bytes.get(offset..)?)?;
@@ -63,7 +80,10 @@ fn good(bytes: &Bytes, seed: u32, offset: usize, lsn: u64) -> Option<Found> {
     if header.lsn != lsn || (header.count == 0) != footer || !frame::verifies(seed, &whole) {
         return None;
     }
-    let (arrival_ms, _) = frame::records(header, &whole)?;
+    let arrival_ms = match header.kind {
+        FrameKind::Gap => 0,
+        _ => frame::records(header, &whole)?.0,
+    };
     Some(Found {
         offset,
         header,

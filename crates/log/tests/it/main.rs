@@ -16,3 +16,5 @@ mod behaviour;
 mod state;
 
 mod real;
+
+mod repair;

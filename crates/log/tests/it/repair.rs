@@ -1,0 +1,217 @@
+//! A damaged log opens again after a repair: what is lost is exactly what is said, all else is there,
+//! and no number is given out twice.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use hydrant_core::disk::Disk;
+use hydrant_log::inspect::verify;
+use hydrant_log::repair::{Repair, repair};
+use hydrant_log::{Error, LogOptions};
+use hydrant_testkit::sim::SimRng;
+
+use crate::harness::{Bench, Row, dir, put, read_all, small};
+
+const LANES: u32 = 2;
+
+fn segments(bench: &Bench) -> Vec<PathBuf> {
+    let names = bench.disk.list(&dir()).unwrap();
+    let segments = names
+        .iter()
+        .filter(|name| name.strip_suffix(".seg").is_some());
+    segments.map(|name| dir().join(name)).collect()
+}
+
+fn rows(bench: &Bench, options: &LogOptions) -> Vec<Row> {
+    let log = bench.open_inline(options).unwrap();
+    let lanes = (0..LANES).flat_map(|lane| read_all(&log, lane, 1, 1 << 20));
+    let mut rows: Vec<Row> = lanes.collect();
+    rows.sort_by_key(|row| row.lsn);
+    rows
+}
+
+/// A log of several segments whose every frame is known to be durable, and what is in it.
+fn filled(options: &LogOptions) -> (Bench, Vec<Row>) {
+    let bench = Bench::new();
+    let log = bench.open_inline(options).unwrap();
+    for i in 0..60_u8 {
+        put(&log, u32::from(i % 2), &vec![i; 90 + usize::from(i)]);
+    }
+    drop(log);
+    drop(bench.open_inline(options).unwrap());
+    let all = rows(&bench, options);
+    assert_eq!(all.len(), 60);
+    assert!(segments(&bench).len() > 4);
+    (bench, all)
+}
+
+fn mended(bench: &Bench) -> Repair {
+    repair(&bench.disk, &dir(), true).unwrap()
+}
+
+/// Checks what is left of `before` once `done` was repaired, and that the log goes on.
+fn holds(bench: &Bench, options: &LogOptions, before: &[Row], done: &Repair) {
+    let after = rows(bench, options);
+    let lost = |row: &Row| done.lost.iter().any(|lsns| lsns.contains(&row.lsn));
+    let expected: Vec<&Row> = before.iter().filter(|row| !lost(row)).collect();
+    let first = done.renumbered.map_or(u64::MAX, |(first, _)| first);
+    let expected: Vec<&Row> = expected.into_iter().filter(|row| row.lsn < first).collect();
+    assert_eq!(after.iter().collect::<Vec<_>>(), expected, "{done:?}");
+    let log = bench.open_inline(options).unwrap();
+    let next = put(&log, 1, b"next");
+    assert!(before.iter().all(|row| row.lsn < next), "{next}: {done:?}");
+    assert_eq!(read_all(&log, 1, next, 1 << 20).len(), 1);
+    drop(log);
+    assert!(verify(&bench.disk, &dir()).unwrap().faults.is_empty());
+    assert_eq!(
+        repair(&bench.disk, &dir(), true).unwrap(),
+        Repair::default()
+    );
+}
+
+fn refused(bench: &Bench, options: &LogOptions) -> bool {
+    matches!(bench.open_inline(options), Err(Error::Corrupt { .. }))
+}
+
+#[test]
+fn a_good_log_and_a_torn_tail_need_no_repair() {
+    let options = small(None);
+    let (bench, all) = filled(&options);
+    assert_eq!(mended(&bench), Repair::default());
+    let log = bench.open_inline(&options).unwrap();
+    let locked = repair(&bench.disk, &dir(), false);
+    assert!(matches!(locked, Err(Error::Locked { .. })), "{locked:?}");
+    drop(log);
+    assert_eq!(rows(&bench, &options), all);
+}
+
+#[test]
+fn any_flipped_byte_costs_what_is_said_and_no_more() {
+    let options = small(None);
+    let (bench, all) = filled(&options);
+    let mut repaired = 0;
+    for path in segments(&bench) {
+        let len = bench.disk.open(&path).unwrap().len().unwrap();
+        for offset in (12..usize::try_from(len).unwrap()).step_by(29) {
+            let spoiled = Bench {
+                disk: bench.disk.copy(),
+                ..Bench::new()
+            };
+            assert!(
+                spoiled
+                    .disk
+                    .flip(&path, offset, u8::try_from(offset % 8).unwrap())
+            );
+            if !refused(&spoiled, &options) {
+                continue;
+            }
+            repaired += 1;
+            let seen = repair(&spoiled.disk, &dir(), false).unwrap();
+            assert!(refused(&spoiled, &options), "looking changes nothing");
+            let done = mended(&spoiled);
+            assert_eq!((&seen.lost, &seen.damaged), (&done.lost, &done.damaged));
+            assert_eq!(done.damaged[0].0, path);
+            assert_eq!(done.copies.len(), 1);
+            let lost: u64 = done.lost.iter().map(|lsns| lsns.end - lsns.start).sum();
+            assert!(lost <= 1, "one frame holds one record: {done:?}");
+            holds(&spoiled, &options, &all, &done);
+        }
+    }
+    assert!(repaired > 100, "{repaired}");
+}
+
+#[test]
+fn a_missing_segment_is_a_gap() {
+    let options = small(None);
+    let (bench, all) = filled(&options);
+    let paths = segments(&bench);
+    bench.disk.remove(&paths[2]).unwrap();
+    assert!(refused(&bench, &options));
+    let done = mended(&bench);
+    assert!(
+        matches!(&done.lost[..], [Range { start, end }] if end > start),
+        "{done:?}"
+    );
+    assert_eq!(done.renumbered, None);
+    holds(&bench, &options, &all, &done);
+}
+
+#[test]
+fn behind_a_missing_newest_segment_numbers_go_on_far_above() {
+    let options = small(None);
+    let (bench, all) = filled(&options);
+    // The last one holds records again, so that the one before is void.
+    let newest = segments(&bench).pop().unwrap();
+    bench.disk.remove(&newest).unwrap();
+    assert!(refused(&bench, &options));
+    let done = mended(&bench);
+    let (first, next) = done.renumbered.unwrap();
+    assert!(
+        first <= all.last().unwrap().lsn && next > first + 1_000_000,
+        "{done:?}"
+    );
+    holds(&bench, &options, &all, &done);
+}
+
+#[test]
+fn segments_without_header_keep_their_frames() {
+    let options = small(None);
+    let (bench, all) = filled(&options);
+    for path in segments(&bench) {
+        let spoiled = Bench {
+            disk: bench.disk.copy(),
+            ..Bench::new()
+        };
+        assert!(spoiled.disk.flip(&path, 40, 3));
+        assert!(refused(&spoiled, &options));
+        let done = mended(&spoiled);
+        assert!(done.lost.is_empty(), "{done:?}");
+        holds(&spoiled, &options, &all, &done);
+    }
+}
+
+#[test]
+fn a_repair_that_breaks_off_is_made_again() {
+    let options = small(None);
+    let (bench, all) = filled(&options);
+    let paths = segments(&bench);
+    for path in &paths[1..3] {
+        assert!(bench.disk.flip(path, 200, 1) && bench.disk.flip(path, 40, 2));
+    }
+    let whole = Bench {
+        disk: bench.disk.copy(),
+        ..Bench::new()
+    };
+    let done = mended(&whole);
+    let calls = whole.disk.calls();
+    assert!(calls > 10, "{calls}");
+    let mut broken = BTreeSet::new();
+    for calls in 1..=calls {
+        for seed in 0..6 {
+            let mut tried = Bench {
+                disk: bench.disk.copy(),
+                ..Bench::new()
+            };
+            tried.disk.power_off_after(calls);
+            if repair(&tried.disk, &dir(), true).is_err() {
+                broken.insert(calls);
+            }
+            tried.disk = tried.disk.crash(&SimRng::new(seed));
+            let again = mended(&tried);
+            let lost = |of: &Repair| {
+                of.lost
+                    .iter()
+                    .map(|lsns| lsns.end - lsns.start)
+                    .sum::<u64>()
+            };
+            assert!(lost(&again) <= lost(&done), "{again:?} {done:?}");
+            let expected = Repair {
+                damaged: Vec::new(),
+                ..done.clone()
+            };
+            holds(&tried, &options, &all, &expected);
+        }
+    }
+    assert!(broken.len() > 10, "{broken:?}");
+}

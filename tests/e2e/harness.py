@@ -97,6 +97,11 @@ class Hydrant:
 
     def start(self, **environment):
         """Starts the service and waits until it is ready."""
+        self.launch(**environment)
+        wait_until(self.ready, START_SECONDS, "hydrant is not ready", self.process)
+
+    def launch(self, **environment):
+        """Starts the service and waits for nothing."""
         log = open(self.folder / "hydrant.log", "ab")
         with log:
             self.process = subprocess.Popen(
@@ -108,7 +113,6 @@ class Hydrant:
                 stderr=log,
                 preexec_fn=end_with_parent,
             )
-        wait_until(self.ready, START_SECONDS, "hydrant is not ready", self.process)
 
     def ready(self):
         try:

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::types::Config;
+use crate::crash;
 use crate::delivery::Delivery;
 use crate::memory::{self, Memory};
 use crate::runtime::{Pool, RealClock, RealRng};
@@ -60,7 +61,7 @@ impl Service {
         let engine = WasmEngine::new()?;
         let memory = memory::divide(config, cpu.width(), &engine);
         let env = Env {
-            disk: Arc::new(RealDisk),
+            disk: crash::disk(),
             io: io.clone(),
             clock: clock.clone(),
             abort: Arc::new(ProcessAbort),

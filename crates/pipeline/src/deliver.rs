@@ -26,7 +26,8 @@ pub(crate) struct Delivery {
 
 /// Moments of a delivery that tests stop at. The real one does nothing.
 pub trait Hooks: Send + Sync {
-    /// The named moment is reached: `after-intent`, `after-objects`, `after-commit`.
+    /// The named moment is reached: `after-intent`, `after-object` (one more), `after-objects` (all),
+    /// `after-commit`.
     fn reached(&self, point: &'static str);
 
     /// A planted fault: leave out the intent. Only a test says yes.
@@ -102,6 +103,7 @@ pub(crate) async fn deliver(
     }
     while let Some(done) = completing.next().await {
         done?;
+        hooks.reached("after-object");
     }
     hooks.reached("after-objects");
     store

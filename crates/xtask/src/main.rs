@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask deny`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask chaos`, `cargo xtask bench`,
+//! `cargo xtask deny`.
 //!
 //! One file per command; `cache`, `services` and `process` are what they share. Nothing here is
 //! shipped.
@@ -20,6 +21,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [--only NAME]...   runs the tests; NAME is `unit` (cargo test), `e2e`, or one end-to-end
                           suite (see `cargo xtask test --list`)
+  chaos                   the suite `chaos` alone; HYDRANT_CHAOS_KILLS=N is its number of lives,
+                          HYDRANT_E2E_SEED=N repeats one
   bench [--update]        measures a release build and compares it with the last release's ratios in
                           the repository, or puts its own there
   deny [--advisories]     checks the dependencies by cargo-deny and .deny.toml: licences, sources, one
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         "test" => test::run(rest),
+        "chaos" if rest.is_empty() => test::run(&["--only", "chaos"].map(str::to_owned)),
         "bench" => bench::run(rest),
         "deny" => deny::run(rest),
         _ => {

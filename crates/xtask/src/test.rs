@@ -13,7 +13,7 @@ use crate::services::Services;
 use crate::{prerequisites, process};
 
 /// The end-to-end suites, `tests/e2e/NAME.py`, with the seconds each may take: several times what
-/// it needs on two idle cores.
+/// it needs on two idle cores. `HYDRANT_FULL=1` gives [`FULL_FACTOR`] times as much.
 const SUITES: &[(&str, u64)] = &[
     ("reading", 60),
     ("check", 60),
@@ -23,7 +23,7 @@ const SUITES: &[(&str, u64)] = &[
     ("repair", 120),
     ("boto3_kinesis", 300),
     ("remote_kinesis", 600),
-    ("kill9", 300),
+    ("chaos", 480),
     ("lanes", 180),
     ("faults", 480),
     ("memory", 420),
@@ -37,6 +37,11 @@ const SELECTION: [&str; 4] = [
     "--features",
     "hydrant/crashpoints",
 ];
+
+/// How much longer the full form of a suite may take.
+const FULL_FACTOR: u64 = 6;
+/// What each life of `chaos` may add to its time.
+const CHAOS_LIFE_SECONDS: u64 = 15;
 
 /// What `--only` chose.
 struct Chosen {
@@ -113,11 +118,22 @@ fn suite(services: &Services, binary: &Path, name: &str, seconds: u64) -> Result
         .arg(process::root().join(format!("tests/e2e/{name}.py")))
         .env("HYDRANT_BIN", binary)
         .stdin(Stdio::null());
-    process::run_within(
-        services.export(&mut command),
-        name,
-        Duration::from_secs(seconds),
-    )
+    process::run_within(services.export(&mut command), name, limit(name, seconds))
+}
+
+/// The time a suite may take in the form that the environment asks for.
+fn limit(name: &str, seconds: u64) -> Duration {
+    let asked = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let factor = if asked("HYDRANT_FULL") == Some(1) {
+        FULL_FACTOR
+    } else {
+        1
+    };
+    let lives = match name {
+        "chaos" => asked("HYDRANT_CHAOS_KILLS").unwrap_or(0),
+        _ => 0,
+    };
+    Duration::from_secs(seconds * factor + lives * CHAOS_LIFE_SECONDS)
 }
 
 /// What ran, and what of it failed.
@@ -176,7 +192,7 @@ mod tests {
         assert!(all.unit && all.suites.len() == SUITES.len());
         let unit = choose(&words("--only unit")).unwrap();
         assert!(unit.unit && unit.suites.is_empty());
-        let two = choose(&words("--only demo --only kill9")).unwrap();
+        let two = choose(&words("--only demo --only chaos")).unwrap();
         assert!(!two.unit && two.suites.len() == 2);
         assert!(choose(&words("--only nothing")).is_err());
         assert!(choose(&words("--only")).is_err());

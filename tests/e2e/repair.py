@@ -53,7 +53,7 @@ def test(folder):
     harness.check(code == 1 and 0 < lost < RECORDS / 2, f"repair ended with {code}: {text}")
     code, text = command(folder, "log", "repair", log, "--apply")
     harness.check(code == 0 and lost_records(text) == lost, f"repair ended with {code}: {text}")
-    kept = list((segments[0].parent / "quarantine").iterdir())
+    kept = list(segments[0].parent.with_name(segments[0].parent.name + ".quarantine").iterdir())
     harness.check(len(kept) == 1, f"{kept} are kept")
     code, text = command(folder, "log", "verify", "data")
     harness.check(code == 0, f"verify ended with {code}: {text}")

@@ -299,6 +299,7 @@ impl Body for Incoming {
         let timer = &this.timer;
         let over = wait.get_or_insert_with(|| timer.0.sleep(NO_PROGRESS));
         ready!(over.as_mut().poll(context));
+        *wait = None;
         Poll::Ready(Some(Err(NoProgress.into())))
     }
 

@@ -70,17 +70,13 @@ enum LogCommand {
         records: bool,
     },
     /// Says what opening a damaged log would cost, and with `--apply` makes it open again. Damaged
-    /// files are kept below `quarantine/`. Exit code 1 while the log is damaged.
+    /// files are kept beside it, in `LOG.quarantine`. Exit code 1 while the log is damaged.
     Repair {
         /// Directory of the log; hydrant must not be running on it.
         dir: PathBuf,
         /// Does it.
         #[arg(long)]
         apply: bool,
-        /// Does it also with the state store, where lost entries can mean that records are delivered
-        /// twice.
-        #[arg(long, requires = "apply")]
-        accept_duplicates: bool,
     },
 }
 
@@ -95,11 +91,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::main(&args),
         Command::Log(LogCommand::Verify { dir }) => inspect::verify(&dir),
         Command::Log(LogCommand::Dump { dir, records }) => finish(inspect::dump(&dir, records)),
-        Command::Log(LogCommand::Repair {
-            dir,
-            apply,
-            accept_duplicates,
-        }) => repair::main(&dir, apply, accept_duplicates),
+        Command::Log(LogCommand::Repair { dir, apply }) => repair::main(&dir, apply),
     };
     ExitCode::from(code)
 }

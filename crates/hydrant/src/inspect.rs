@@ -87,7 +87,8 @@ fn line(out: &mut dyn Write, frame: &FrameInfo, records: bool) -> io::Result<()>
 
 /// Directories below `dir`, itself included, that hold segments.
 fn find(dir: &Path, depth: usize, logs: &mut Vec<PathBuf>) {
-    if inspect::verify(&RealDisk, dir).is_ok_and(|report| !report.segments.is_empty()) {
+    let is_log = |report: Report| !report.segments.is_empty() || !report.faults.is_empty();
+    if inspect::verify(&RealDisk, dir).is_ok_and(is_log) {
         logs.push(dir.to_owned());
         return;
     }

@@ -55,6 +55,12 @@ pub enum Error {
         /// Which part.
         what: &'static str,
     },
+    /// The state store: without what it lost, streams and positions are gone.
+    #[error("{} is the state store, which a repair cannot bring back: what it lost may be all streams and positions; restore its files", dir.display())]
+    NotRepairable {
+        /// The log's directory.
+        dir: PathBuf,
+    },
     /// The disk is nearly full: nothing was appended.
     #[error("the disk is nearly full; free some space or let deliveries catch up")]
     LowSpace,
@@ -81,6 +87,7 @@ impl Error {
             | Self::Corrupt { .. }
             | Self::Version { .. }
             | Self::Unreadable { .. }
+            | Self::NotRepairable { .. }
             | Self::Failed => Action::Stop,
         }
     }

@@ -56,8 +56,11 @@ pub(crate) struct Piece {
 /// A frame in memory.
 pub(crate) struct Cached {
     pub(crate) bytes: Bytes,
-    /// Its lane has a small part of its group: to be copied, so that a slow reader does not hold all.
+    /// What is read of its group is a small part of it: to be copied, so that a slow reader does not
+    /// hold all.
     pub(crate) small: bool,
+    /// Where its group begins, and the bytes that the group holds.
+    group: (usize, usize),
 }
 
 /// The readable part of a log, oldest segment first, the active one last.
@@ -88,6 +91,7 @@ impl View {
             for frame in &frames[start..] {
                 bytes = bytes.saturating_add(frame.len as usize);
                 if bytes > max_bytes && !pieces.is_empty() {
+                    mark_small(&mut pieces);
                     return pieces;
                 }
                 pieces.push(Piece {
@@ -97,10 +101,11 @@ impl View {
                     seed: segment.seed,
                     path: segment.path.clone(),
                     file: segment.file.clone(),
-                    cached: self.cache.get(segment.number, lane, frame),
+                    cached: self.cache.get(segment.number, frame),
                 });
             }
         }
+        mark_small(&mut pieces);
         pieces
     }
 
@@ -160,6 +165,17 @@ impl View {
     }
 }
 
+/// Marks the pieces of each group of which no more than a quarter is read.
+fn mark_small(pieces: &mut [Piece]) {
+    let group = |piece: &Piece| Some((piece.number, piece.cached.as_ref()?.group));
+    for run in pieces.chunk_by_mut(|one, next| group(one) == group(next)) {
+        let read: usize = run.iter().map(|piece| piece.frame.len as usize).sum();
+        for cached in run.iter_mut().filter_map(|piece| piece.cached.as_mut()) {
+            cached.small = 4 * read < cached.group.1;
+        }
+    }
+}
+
 /// The newest groups as they were written, oldest first.
 pub(crate) struct Cache {
     groups: VecDeque<Group>,
@@ -175,8 +191,6 @@ pub(crate) struct Group {
     pub(crate) bytes: Bytes,
     /// Bytes of its buffer.
     pub(crate) held: usize,
-    /// Bytes of each lane in it.
-    pub(crate) lanes: BTreeMap<u32, usize>,
 }
 
 impl Cache {
@@ -203,7 +217,7 @@ impl Cache {
         free
     }
 
-    fn get(&self, number: u64, lane: u32, frame: &FrameRef) -> Option<Cached> {
+    fn get(&self, number: u64, frame: &FrameRef) -> Option<Cached> {
         let at = (number, frame.offset as usize);
         let after = self
             .groups
@@ -213,7 +227,8 @@ impl Cache {
         let to = from + frame.len as usize;
         (to <= group.bytes.len()).then(|| Cached {
             bytes: group.bytes.slice(from..to),
-            small: 4 * group.lanes.get(&lane).unwrap_or(&0) < group.bytes.len(),
+            small: false,
+            group: (group.offset, group.held),
         })
     }
 }

@@ -1,7 +1,6 @@
 //! The flush: takes groups from the queue, writes each with one write and one sync, and publishes
 //! it. Runs on an I/O thread.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -155,11 +154,11 @@ impl Inner {
                 offset,
                 bytes: buffer.freeze(),
                 held,
-                lanes: shares(frames),
             })
         };
         writer.buffers.extend(free);
-        writer.buffers.truncate(KEPT_BUFFERS);
+        let older = writer.buffers.len().saturating_sub(KEPT_BUFFERS);
+        writer.buffers.drain(..older);
         self.published.wake(frames.iter().map(|(lane, _)| *lane));
     }
 
@@ -225,15 +224,6 @@ impl Inner {
     }
 }
 
-/// Bytes of each lane in a group.
-fn shares(frames: &[(u32, FrameRef)]) -> BTreeMap<u32, usize> {
-    let mut shares = BTreeMap::new();
-    for (lane, frame) in frames {
-        *shares.entry(*lane).or_default() += frame.len as usize;
-    }
-    shares
-}
-
 impl Active {
     pub(crate) fn of(started: &Started, segment: &Segment, offset: usize) -> Self {
         Self {
@@ -257,7 +247,7 @@ pub(crate) fn segment(started: &Started, id: [u8; 16], number: u64, base_lsn: u6
         base_lsn,
         allocated_bytes: started.allocated_bytes,
         last_arrival_ms: 0,
-        lanes: BTreeMap::new(),
+        lanes: std::collections::BTreeMap::new(),
     }
 }
 

@@ -77,7 +77,7 @@ impl StateLog {
         let log = Log::open(env, dir, new_id, options)?;
         let mut table = Table::default();
         let mut from_lsn = log.oldest_lsn();
-        while from_lsn < log.end_lsn() {
+        while from_lsn < log.lane_end(LANE) {
             for block in log.read(LANE, from_lsn, REPLAY_BYTES)? {
                 table.replay(&block.records)?;
                 from_lsn = block.first_lsn + block.records.len() as u64;

@@ -33,7 +33,8 @@ fn there_is_one_place_that_syncs() {
                 }
                 continue;
             }
-            if path.ends_with("src/disk.rs") {
+            // A repair that fails to sync ends, and is made again on new files: nobody has the log open.
+            if path.ends_with("src/disk.rs") || path.ends_with("src/repair.rs") {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();

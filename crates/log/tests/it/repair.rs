@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use hydrant_core::disk::Disk;
 use hydrant_log::inspect::verify;
 use hydrant_log::repair::{Repair, repair};
-use hydrant_log::{Error, LogOptions};
+use hydrant_log::{Content, Error, LogOptions};
 use hydrant_testkit::sim::SimRng;
 
 use crate::harness::{Bench, Row, dir, put, read_all, small};
@@ -48,6 +48,22 @@ fn filled(options: &LogOptions) -> (Bench, Vec<Row>) {
 
 fn mended(bench: &Bench) -> Repair {
     repair(&bench.disk, &dir(), true).unwrap()
+}
+
+/// A log whose last frames do not know yet that they are durable.
+fn fresh(options: &LogOptions) -> (Bench, Vec<Row>) {
+    let bench = Bench::new();
+    let log = bench.open_inline(options).unwrap();
+    for i in 0..60_u8 {
+        put(&log, u32::from(i % 2), &vec![i; 90 + usize::from(i)]);
+    }
+    drop(log);
+    let copy = Bench {
+        disk: bench.disk.copy(),
+        ..Bench::new()
+    };
+    let all = rows(&copy, options);
+    (bench, all)
 }
 
 /// Checks what is left of `before` once `done` was repaired, and that the log goes on.
@@ -155,6 +171,55 @@ fn behind_a_missing_newest_segment_numbers_go_on_far_above() {
 }
 
 #[test]
+fn a_newest_segment_of_which_nothing_is_left_is_said_and_its_numbers_are_not_reused() {
+    let options = small(None);
+    let (bench, all) = fresh(&options);
+    let newest = segments(&bench).pop().unwrap();
+    bench.disk.remove(&newest).unwrap();
+    let zeros = bench.disk.create(&newest, 1024).unwrap();
+    zeros.sync().unwrap();
+    assert!(refused(&bench, &options));
+    let done = mended(&bench);
+    assert!(done.renumbered.is_some(), "{done:?}");
+    holds(&bench, &options, &all, &done);
+}
+
+#[test]
+fn good_frames_behind_damage_of_the_newest_segment_are_kept() {
+    let options = LogOptions {
+        first_segment_bytes: 64 << 10,
+        max_segment_bytes: 64 << 10,
+        ..small(None)
+    };
+    let (bench, all) = fresh(&options);
+    let newest = segments(&bench).pop().unwrap();
+    assert!(bench.disk.flip(&newest, 3000, 1));
+    assert!(refused(&bench, &options));
+    let done = mended(&bench);
+    let lost: u64 = done.lost.iter().map(|lsns| lsns.end - lsns.start).sum();
+    assert_eq!(lost, 1, "{done:?}");
+    assert_eq!(done.renumbered.unwrap().0, all.last().unwrap().lsn + 1);
+    holds(&bench, &options, &all, &done);
+}
+
+#[test]
+fn the_state_store_is_left_alone() {
+    let bench = Bench::new();
+    let options = LogOptions {
+        content: Content::State,
+        ..small(None)
+    };
+    let log = bench.open_inline(&options).unwrap();
+    put(&log, 0, b"a position");
+    drop(log);
+    let refused = repair(&bench.disk, &dir(), true);
+    assert!(
+        matches!(refused, Err(Error::NotRepairable { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn segments_without_header_keep_their_frames() {
     let options = small(None);
     let (bench, all) = filled(&options);
@@ -166,7 +231,10 @@ fn segments_without_header_keep_their_frames() {
         assert!(spoiled.disk.flip(&path, 40, 3));
         assert!(refused(&spoiled, &options));
         let done = mended(&spoiled);
-        assert!(done.lost.is_empty(), "{done:?}");
+        assert!(
+            done.lost.is_empty() && done.unknown_below.is_none(),
+            "{done:?}"
+        );
         holds(&spoiled, &options, &all, &done);
     }
 }

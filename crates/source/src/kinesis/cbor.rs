@@ -33,10 +33,13 @@ pub(super) fn request(iterator: &str, limit: i32, arn: Option<&str>) -> Vec<u8> 
 /// Where it is no CBOR of an answer, or a sequence number is wrong.
 pub(super) fn answer(body: &[u8], gather: &mut Gather) -> Result<Answered, Wrong> {
     let mut decoder = Decoder::new(body);
-    let mut answered = Answered::default();
+    let (mut answered, mut complete) = (Answered::default(), false);
     members(&mut decoder, |name, decoder| {
         match name {
-            "Records" => items(decoder, |decoder| record(decoder, gather))?,
+            "Records" => {
+                items(decoder, |decoder| record(decoder, gather))?;
+                complete = true;
+            }
             "NextShardIterator" => {
                 answered.next = optional(decoder, text)?.map(Cow::into_owned);
             }
@@ -48,7 +51,11 @@ pub(super) fn answer(body: &[u8], gather: &mut Gather) -> Result<Answered, Wrong
         }
         Ok(())
     })?;
-    Ok(answered)
+    if complete {
+        Ok(answered)
+    } else {
+        Err(Wrong::Malformed("it has no Records".to_owned()))
+    }
 }
 
 fn record(decoder: &mut Decoder<'_>, gather: &mut Gather) -> Result<(), Wrong> {
@@ -323,6 +330,7 @@ mod tests {
         for bad in [
             &b"{\"Records\":[]}"[..],
             &[0x80],
+            &[0xa0],
             &[0xff],
             &[0xbf, 0xff, 0xff][1..],
         ] {

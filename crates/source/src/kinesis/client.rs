@@ -93,8 +93,9 @@ pub(super) enum Failure {
     Refused(String),
     /// Another attempt may succeed.
     Fault(Fault),
-    /// The same, where the answer is not one of Kinesis: the server may not have understood.
-    Unclear(Fault),
+    /// The same, where the answer is not one of Kinesis: the server may not have understood. With the
+    /// status of the answer.
+    Unclear(Fault, u16),
 }
 
 impl KinesisClient {
@@ -250,16 +251,17 @@ impl KinesisClient {
             return self.records_in_json(iterator, limit).await;
         }
         let answer = self.records_in_cbor(iterator, limit).await;
-        match answer {
-            Err(Failure::Unclear(_) | Failure::Refused(_)) if speaks != CBOR => {
-                let answer = self.records_in_json(iterator, limit).await;
-                if answer.is_ok() {
-                    self.understood(false);
-                }
-                answer
-            }
-            answer => answer,
+        // An answer of 5xx may be that of a proxy which knows neither.
+        let tells = match &answer {
+            Err(Failure::Unclear(_, status)) => *status < 500,
+            Err(Failure::Refused(_)) if speaks != CBOR => true,
+            _ => return answer,
+        };
+        let answer = self.records_in_json(iterator, limit).await;
+        if answer.is_ok() && tells {
+            self.understood(false);
         }
+        answer
     }
 
     /// Learns whether an answer in CBOR was one.
@@ -329,7 +331,7 @@ impl Failure {
     /// For calls where the special cases mean nothing special.
     pub(super) fn into_fault(self) -> Fault {
         let text = match self {
-            Self::Fault(fault) | Self::Unclear(fault) => return fault,
+            Self::Fault(fault) | Self::Unclear(fault, _) => return fault,
             Self::Gone(text) => {
                 return Fault {
                     class: Class::Missing,
@@ -377,7 +379,7 @@ fn failure<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> Fa
                 "" | "SerializationException" | "UnknownOperationException"
             );
             if refused.status != 0 && class == Class::Transient && foreign && !stalled(error) {
-                Failure::Unclear(fault)
+                Failure::Unclear(fault, refused.status)
             } else {
                 Failure::Fault(fault)
             }

@@ -316,7 +316,7 @@ impl Shared {
     async fn failed(&self, shard: &Shard, failure: Failure) -> Step {
         let lane = &shard.lane;
         match failure {
-            Failure::Fault(fault) | Failure::Unclear(fault) => self.pause(lane, &fault),
+            Failure::Fault(fault) | Failure::Unclear(fault, _) => self.pause(lane, &fault),
             Failure::Expired => {
                 if !self.cursor(lane, |cursor, _| cursor.expire()) {
                     self.pause(lane, &Failure::Expired.into_fault());

@@ -1,6 +1,7 @@
 //! `hydrant run`: the service, until a signal asks it to end.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -40,7 +41,7 @@ pub(crate) fn main(path: &Path) -> u8 {
         .enable_all()
         .build()
     {
-        Ok(runtime) => finish(runtime.block_on(run(&config, asked_to_stop()))),
+        Ok(runtime) => finish(runtime.block_on(async { run(&config, asked_to_stop()?).await })),
         Err(error) => {
             say(&format!("hydrant: no threads for the service: {error}"));
             FAILED
@@ -55,18 +56,24 @@ fn async_threads() -> usize {
     (cores / 2).max(1)
 }
 
-/// Runs the service with both servers until `asked` completes, and drains it.
+/// Runs the service with both servers until `asked` completes, and drains it. What is still being
+/// opened then is left as it is: nothing has come in.
 ///
 /// # Errors
 /// Where it cannot start.
-pub(crate) async fn run(
-    config: &Config,
-    asked: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, asked: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let mut asked = pin!(asked);
     let (api, api_address) = service::bind_api(config).await?;
     let operations = operations::bind(config.operations.listen).await?;
     let operations_address = operations.local_addr();
-    let service = Arc::new(Service::open(config).await?);
+    let service = tokio::select! {
+        biased;
+        () = &mut asked => {
+            tracing::info!("hydrant is asked to end before it is ready");
+            return Ok(());
+        }
+        service = Box::pin(Service::open(config)) => Arc::new(service?),
+    };
     let (stop, stopping) = watch::channel(false);
     let mut running = JoinSet::new();
     running.spawn({
@@ -86,22 +93,43 @@ pub(crate) async fn run(
         ended,
     ));
     tracing::info!(api = %api_address, operations = %operations_address, "hydrant is ready");
-    let asked = asked.await;
+    asked.await;
     tracing::info!("hydrant is asked to end");
     stop.send_replace(true);
     while running.join_next().await.is_some() {}
     end.send_replace(true);
     drop(operations.await);
-    asked
+    Ok(())
 }
 
-pub(crate) async fn asked_to_stop() -> anyhow::Result<()> {
+/// From this call on a signal ends nothing by itself; completes with the first. Called inside a
+/// runtime.
+///
+/// # Errors
+/// Where signals cannot be received.
+pub(crate) fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::asked_to_stop;
+
+    #[tokio::test]
+    async fn a_signal_is_not_lost_before_it_is_waited_for() {
+        let asked = asked_to_stop().expect("a runtime runs");
+        // Without a handler it would end this process.
+        kill_process(getpid(), Signal::TERM).expect("a process may signal itself");
+        asked.await;
     }
-    Ok(())
 }

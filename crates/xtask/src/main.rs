@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask licenses`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask sim`, `cargo xtask bench`, `cargo xtask
+//! licenses`.
 //!
 //! One file per command; `cache`, `services` and `process` are what they share. Nothing here is
 //! shipped.
@@ -9,6 +10,7 @@ mod licenses;
 mod prerequisites;
 mod process;
 mod services;
+mod sim;
 mod spdx;
 mod test;
 
@@ -21,6 +23,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [--only NAME]...   runs the tests; NAME is `unit` (cargo test), `e2e`, or one end-to-end
                           suite (see `cargo xtask test --list`)
+  sim [--seeds N] [--seed S] [--scenario NAME] [--minutes M] [--planted]
+                          simulates the whole pipeline by seed, or looks for the planted faults; with
+                          --seed alone it shows one run (--trace: all of its events)
+  crashpoints             crashes small runs at every step of a disk or store
   bench [--update]        measures a release build and compares it with the last release's ratios in
                           the repository, or puts its own there
   licenses                checks every dependency's licence, and that none brings a second TLS
@@ -35,6 +41,8 @@ fn main() -> ExitCode {
     };
     let done = match command {
         "test" => test::run(rest),
+        "sim" => sim::run(rest),
+        "crashpoints" if rest.is_empty() => sim::run(&["--crashpoints".to_owned()]),
         "bench" => bench::run(rest),
         "licenses" if rest.is_empty() => licenses::run(),
         _ => {

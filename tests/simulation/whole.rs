@@ -101,7 +101,7 @@ fn planted_faults_are_found() {
     use hydrant_tests::sim::plants::{MOST_SEEDS, PLANTS, find};
     std::panic::set_hook(Box::new(|_| {}));
     for name in PLANTS {
-        let found = find(name, 3 * MOST_SEEDS, threads());
+        let found = find(name, 4 * MOST_SEEDS, None, threads());
         assert!(
             found.median.is_some_and(|one| one <= MOST_SEEDS),
             "{found:?}"

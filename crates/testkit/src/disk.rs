@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hydrant_core::disk::{Abort, Disk, DiskFile, Space};
 use hydrant_core::rng::Rng;
 
-use crate::sim::World;
+use crate::sim::{Kind, World};
 
 /// A write below this size and not across such a border is whole or not there.
 pub const SECTOR_BYTES: usize = 512;
@@ -257,7 +257,7 @@ impl State {
     /// Counts a change or sync of a directory.
     fn count_name(&mut self, what: fmt::Arguments<'_>) -> io::Result<()> {
         if let Some(sim) = &self.sim {
-            sim.name_changes();
+            sim.comes(Kind::Name);
         }
         self.count(what)
     }
@@ -535,6 +535,7 @@ impl DiskFile for SimFile {
         if let Some(sim) = sim {
             // A sync takes its time, and others run meanwhile.
             sim.interleave();
+            sim.comes(Kind::Sync);
         }
         self.with(|world, file| {
             // The call at which the power goes has not happened yet.

@@ -27,6 +27,7 @@ struct Asked {
     without: Vec<usize>,
     trace: bool,
     planted: bool,
+    plant: Option<String>,
     crashpoints: bool,
 }
 
@@ -75,6 +76,7 @@ fn ask(arguments: &[String]) -> Result<Asked, String> {
                         .push(text.parse().map_err(|_| text.to_owned())?);
                 }
             }
+            "--plant" => asked.plant = Some(value()?.clone()),
             "--trace" => asked.trace = true,
             "--planted" => asked.planted = true,
             "--crashpoints" => asked.crashpoints = true,
@@ -227,8 +229,13 @@ fn plants(asked: &Asked, threads: usize) -> bool {
     // Many of them end in panics, and each of these is a find.
     std::panic::set_hook(Box::new(|_| {}));
     let mut well = true;
-    for name in PLANTS {
-        let found = find(name, asked.seeds.unwrap_or(400), threads);
+    let only = asked.plant.as_deref();
+    for name in PLANTS
+        .into_iter()
+        .filter(|name| only.is_none_or(|only| only == *name))
+    {
+        let scenario = asked.scenario.as_deref();
+        let found = find(name, asked.seeds.unwrap_or(400), scenario, threads);
         let median = found
             .median
             .map_or("never".to_owned(), |median| median.to_string());

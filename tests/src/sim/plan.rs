@@ -41,22 +41,13 @@ pub enum Crash {
     Power(Fate),
 }
 
-impl Crash {
-    /// One of them, by the dice.
-    pub(super) fn any(rng: &SimRng) -> Self {
-        if rng.chance(50) {
-            Self::Process
-        } else {
-            any_power(rng)
-        }
-    }
-}
-
 /// What happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A crash at the so-manieth step of a disk or store from now.
     CrashAfter(u64, Crash),
+    /// A crash at the so-manieth sync of a file from now.
+    CrashAtSync(u64, Crash),
     /// A crash now.
     Crash(Crash),
     /// The same, and the next process has another version.
@@ -73,7 +64,7 @@ pub enum What {
     Stall(u64),
     /// The wall clock jumps.
     Wall(i64),
-    /// So many percent of the remote source's reads fail, for so long.
+    /// So many percent of the reads fail, for so long.
     Source(u64, u64),
     /// So many percent of the position table's writes fail, for so long.
     Table(u64, u64),
@@ -158,6 +149,8 @@ pub struct Sizes {
     pub cpu_ms: u64,
     /// See above.
     pub io_ms: u64,
+    /// How long a request of the bucket takes at most, each way.
+    pub sink_ms: u64,
 }
 
 /// One run.
@@ -217,10 +210,13 @@ impl Plan {
     /// # Panics
     /// Never: the scenarios that are listed are there.
     pub fn of_seed(seed: u64) -> Self {
-        let turns = SCENARIOS.len() as u64 + 1;
+        let turns = SCENARIOS.len() as u64 + 4;
         let at = usize::try_from(seed % turns).unwrap();
-        // Recoveries have most to go wrong.
-        let scenario = SCENARIOS.get(at).unwrap_or(&"restarts");
+        // These have most to go wrong.
+        let scenario = SCENARIOS.get(at).unwrap_or(match at % 4 {
+            0 => &"remote",
+            _ => &"restarts",
+        });
         Self::draw(scenario, seed).unwrap()
     }
 
@@ -229,7 +225,7 @@ impl Plan {
             "calm" => self.sizes.dropped = 0,
             "power" => self.crashes(rng, 1, 5, true),
             "kill" => self.crashes(rng, 2, 7, false),
-            "restarts" => self.crashes(rng, 10, 22, false),
+            "restarts" => self.crashes(rng, 5, 9, true),
             "sync" => self.sync_fails(rng),
             "flip" => {
                 self.sizes.retention_ms = 3_600_000;
@@ -239,8 +235,8 @@ impl Plan {
             "sink" => self.sink(rng, 6),
             "upgrade" => self.upgrades(rng),
             "overrun" => {
-                self.sizes.overruns = rng.between(10, 60);
-                self.crashes(rng, 1, 5, false);
+                self.sizes.overruns = rng.between(30, 80);
+                self.crashes(rng, 2, 7, false);
                 self.sink(rng, 2);
             }
             "parts" => self.parts(rng),
@@ -287,12 +283,17 @@ impl Plan {
             } else {
                 Crash::Process
             };
-            let what = match rng.below(5) {
+            let what = match rng.below(6) {
                 0 => What::Crash(crash),
+                2 | 3 => What::CrashAtSync(rng.between(1, 14), crash),
                 1 if rng.chance(40) => What::Restart,
                 _ => What::CrashAfter(rng.between(1, 60), crash),
             };
             self.at(Self::some_time(rng), what);
+        }
+        if rng.chance(40) {
+            let (percent, ms) = (rng.between(2, 25), rng.between(1000, 12_000));
+            self.at(Self::some_time(rng), What::Source(percent, ms));
         }
     }
 
@@ -372,11 +373,11 @@ impl Plan {
     fn retention(&mut self, rng: &SimRng) {
         self.sizes.segments = (1024, 2048);
         self.sizes.group_bytes = 600;
-        self.sizes.retention_ms = rng.between(0, 1500);
+        self.sizes.retention_ms = rng.between(0, 300);
         self.sizes.spares = usize::try_from(rng.below(4)).unwrap();
         self.sizes.cache_bytes = usize::try_from(rng.below(2) * 2000).unwrap();
         self.records += 60;
-        self.crashes(rng, 0, 4, true);
+        self.crashes(rng, 1, 6, true);
         self.sink(rng, 1);
     }
 
@@ -384,10 +385,12 @@ impl Plan {
         self.sizes.place = place;
         self.sizes.shards = u32::try_from(rng.between(1, 3)).unwrap();
         for _ in 0..rng.between(1, 5) {
-            let (percent, ms) = (rng.between(5, 70), rng.between(500, 6000));
+            let most = if rng.chance(70) { 8 } else { 70 };
+            let (percent, ms) = (rng.between(1, most), rng.between(500, 6000));
             self.at(Self::some_time(rng), What::Source(percent, ms));
         }
-        self.crashes(rng, 0, 6, place == Place::Remote);
+        self.sizes.io_ms = rng.between(1, 150);
+        self.crashes(rng, 0, 8, place == Place::Remote);
         if rng.chance(50) {
             self.sink(rng, 2);
         }
@@ -494,5 +497,6 @@ pub(super) fn sizes(rng: &SimRng) -> Sizes {
         width: between(1, 3),
         cpu_ms: [2, 2, 40][between(0, 2)],
         io_ms: [2, 10, 60][between(0, 2)],
+        sink_ms: [20, 20, 250][between(0, 2)],
     }
 }

@@ -76,11 +76,12 @@ pub struct Found {
     pub first: Option<String>,
 }
 
-/// Runs these seeds with one fault, all scenarios in turn.
-pub fn find(name: &'static str, seeds: u64, threads: usize) -> Found {
+/// Runs these seeds with one fault, of one scenario or of all in turn.
+pub fn find(name: &'static str, seeds: u64, scenario: Option<&str>, threads: usize) -> Found {
     let all: Vec<u64> = (0..seeds).collect();
     let outcomes = campaign::spread(&all, threads, |seed| {
-        let plan = Plan::of_seed(*seed);
+        let plan = scenario.and_then(|scenario| Plan::draw(scenario, *seed));
+        let plan = plan.unwrap_or_else(|| Plan::of_seed(*seed));
         let outcome = campaign::guarded(|| planted::with(name, || run(&plan)));
         let first = outcome.violations.into_iter().next();
         first.map(|violation| format!("{} {seed}: {violation}", plan.scenario))
@@ -90,12 +91,13 @@ pub fn find(name: &'static str, seeds: u64, threads: usize) -> Found {
         .filter(|(_, outcome)| outcome.is_some())
         .map(|(seed, _)| seed)
         .collect();
-    // From each start, the seeds up to the next that finds it.
+    // From each start, the seeds up to the next that finds it; the last ones go on at the first.
+    let again = hits.first().map(|hit| hit + seeds);
     let mut waits: Vec<u64> = all
         .iter()
-        .map(|start| {
-            let next = hits.iter().find(|hit| *hit >= start);
-            next.map_or(u64::MAX, |hit| hit - start + 1)
+        .filter_map(|start| {
+            let next = hits.iter().find(|hit| *hit >= start).copied();
+            next.or(again).map(|hit| hit - start + 1)
         })
         .collect();
     waits.sort_unstable();
@@ -104,7 +106,7 @@ pub fn find(name: &'static str, seeds: u64, threads: usize) -> Found {
         name,
         seeds,
         found: hits.len() as u64,
-        median: median.filter(|median| *median < u64::MAX),
+        median,
         first: outcomes.into_iter().flatten().next(),
     }
 }

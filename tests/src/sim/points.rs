@@ -152,6 +152,7 @@ fn small(name: &'static str, shape: Shape) -> Plan {
             dropped: 0,
             cpu_ms: 2,
             io_ms: 2,
+            sink_ms: 20,
             ..sizes(&rng)
         },
         events: Vec::new(),

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) quota: Arc<AtomicU64>,
     /// Puts that are under way.
     pub(crate) putting: Arc<AtomicU64>,
+    /// Percent of reads that fail, of whatever source.
+    pub(crate) read_fails: Arc<AtomicU64>,
     /// Why the process did not start, where that is allowed.
     pub(crate) refused: Arc<Mutex<Option<String>>>,
 }
@@ -221,6 +223,7 @@ impl Process {
                     oracle: oracle.clone(),
                     world: world.clone(),
                     reader,
+                    fails: shared.read_fails.clone(),
                 }),
                 state: Arc::new(WatchedStore {
                     inner: store.clone(),

@@ -13,7 +13,7 @@ use hydrant_log::inspect::FrameInfo;
 use hydrant_pipeline::Status;
 use hydrant_testkit::disk::{Fate, SimDisk};
 use hydrant_testkit::sim::bucket::LATE_MS;
-use hydrant_testkit::sim::{Bucket, Halt, SimStore, World};
+use hydrant_testkit::sim::{Bucket, Halt, Kind, SimStore, World};
 use tokio::sync::watch;
 
 use super::oracle::Oracle;
@@ -108,6 +108,7 @@ impl<'a> Run<'a> {
             let oracle = oracle.clone();
             Bucket::new(
                 &world,
+                sizes.sink_ms,
                 Arc::new(move |object| oracle.object(reader, object)),
             )
         });
@@ -122,6 +123,7 @@ impl<'a> Run<'a> {
             quota: Arc::new(AtomicU64::new(plan.records)),
             putting: Arc::default(),
             refused: Arc::default(),
+            read_fails: Arc::default(),
             sizes,
         };
         Self {
@@ -292,18 +294,40 @@ impl<'a> Run<'a> {
         if self.plan.upgrades {
             self.upgrade();
         }
-        let down = self.world.rng.below(2500);
+        let quick = self.plan.scenario == "restarts" || self.world.rng.chance(50);
+        let longest = if quick { 50 } else { 2500 };
+        let down = self.world.rng.below(longest);
         let down = Duration::from_millis(down);
         self.world.run_until(self.world.monotonic() + down);
         self.start();
         self.arm_next();
-        if self.crashes_again() && self.world.rng.chance(40) {
-            self.armed = Crash::any(&self.world.rng);
-            if self.world.rng.chance(50) {
-                self.world.halt_at_name(self.world.rng.between(1, 14));
-            } else {
-                self.world.halt_after(self.world.rng.between(1, 45));
-            }
+        self.crash_again(crash);
+    }
+
+    /// Lets the process crash while it starts, if the dice say so.
+    fn crash_again(&mut self, before: Crash) {
+        let rng = self.world.rng.clone();
+        let percent = if self.plan.scenario == "restarts" {
+            88
+        } else {
+            40
+        };
+        if !self.crashes_again() || !rng.chance(percent) {
+            return;
+        }
+        // What is in the page cache alone is lost with the power.
+        let cached = before == Crash::Process;
+        let power = [Crash::Power(Fate::Any), Crash::Power(Fate::Torn)];
+        self.armed = if rng.chance(if cached { 70 } else { 20 }) {
+            power[usize::try_from(rng.below(2)).unwrap()]
+        } else {
+            Crash::Process
+        };
+        if rng.chance(60) {
+            let most = if rng.chance(50) { 5 } else { 12 };
+            self.world.halt_at(Kind::Name, rng.between(1, most));
+        } else {
+            self.world.halt_after(rng.between(1, 45));
         }
     }
 
@@ -330,6 +354,11 @@ impl<'a> Run<'a> {
             What::CrashAfter(steps, crash) => {
                 self.armed = *crash;
                 self.world.halt_after(*steps);
+            }
+            What::CrashAtSync(syncs, crash) => {
+                self.armed = *crash;
+                self.world.halt_after(0);
+                self.world.halt_at(Kind::Sync, *syncs);
             }
             What::Crash(crash) => self.crash(*crash),
             What::Upgrade(crash) => {
@@ -427,6 +456,7 @@ impl<'a> Run<'a> {
         if let Some(remote) = &self.shared.remote {
             remote.fails_percent.store(percent, Ordering::Relaxed);
         }
+        self.shared.read_fails.store(percent, Ordering::Relaxed);
     }
 
     fn steal(&mut self, paused_ms: u64) {

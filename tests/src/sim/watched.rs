@@ -1,6 +1,7 @@
 //! The seams of a delivery stream with the oracle in between.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hydrant_core::budget::Account;
@@ -18,6 +19,8 @@ pub(crate) struct WatchedSource {
     pub(crate) oracle: Arc<Oracle>,
     pub(crate) world: World,
     pub(crate) reader: usize,
+    /// Percent of reads that fail.
+    pub(crate) fails: Arc<AtomicU64>,
 }
 
 impl Source for WatchedSource {
@@ -50,6 +53,11 @@ impl Source for WatchedSource {
             if self.world.is_halted() {
                 return std::future::pending().await;
             }
+            let rng = &self.world.rng;
+            if rng.chance(self.fails.load(Ordering::Relaxed)) {
+                self.world.trace.fired("read failed");
+                return Err(SourceError::Unavailable("simulated".into()));
+            }
             for block in &read.blocks {
                 for i in 0..block.records.len() {
                     let text = std::str::from_utf8(block.records.data(i)).ok();
@@ -70,6 +78,7 @@ impl Source for WatchedSource {
             oracle: self.oracle.clone(),
             world: self.world.clone(),
             reader: self.reader,
+            fails: self.fails.clone(),
         }))
     }
 

@@ -288,7 +288,7 @@ impl<'a> Engine<'a> {
             self.start_interval();
         }
         if let Some(intent) = &self.redo {
-            if self.read_after >= intent.cut {
+            if self.read_after >= intent.cut || planted!("redo-cut-by-now") {
                 self.read_ended = Some(Ended::Redone);
                 self.flush = Some(SealReason::Redo);
             } else if read.ended {
@@ -353,7 +353,7 @@ impl<'a> Engine<'a> {
 
     fn start_interval(&mut self) {
         // A redo ends at its cut, whatever the time.
-        if self.redo.is_none() || planted!("redo-cut-by-now") {
+        if self.redo.is_none() {
             self.timer = Some(self.context.clock.sleep(self.hints.interval));
         }
     }

@@ -108,15 +108,17 @@ pub struct Bucket {
     pub(super) world: World,
     state: Arc<Mutex<State>>,
     on_object: OnObject,
+    slow_ms: u64,
 }
 
 impl Bucket {
-    /// An empty bucket.
-    pub fn new(world: &World, on_object: OnObject) -> Self {
+    /// An empty bucket, whose requests take up to so long each way.
+    pub fn new(world: &World, slow_ms: u64, on_object: OnObject) -> Self {
         Self {
             world: world.clone(),
             state: Arc::default(),
             on_object,
+            slow_ms,
         }
     }
 
@@ -154,7 +156,7 @@ impl Bucket {
     /// Sends a request and waits for its answer.
     pub async fn ask(&self, request: Request) -> Answer {
         let world = &self.world;
-        world.random_pause(20).await;
+        world.random_pause(self.slow_ms).await;
         while lock(&self.state).stalled {
             world.sleep(Duration::from_millis(200)).await;
         }
@@ -188,7 +190,7 @@ impl Bucket {
             Some(refused) => Answer::Refused(refused),
             None => {
                 let answer = self.apply(request);
-                world.random_pause(20).await;
+                world.random_pause(self.slow_ms).await;
                 answer
             }
         }

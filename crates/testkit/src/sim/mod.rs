@@ -26,4 +26,4 @@ pub use stages::{SimEncode, SimErrorFormat, SimTransform};
 pub use store::SimStore;
 pub use trace::Trace;
 pub use upload::BucketSink;
-pub use world::{Halt, SimOffload, SimRng, World};
+pub use world::{Halt, Kind, SimOffload, SimRng, World};

@@ -62,6 +62,15 @@ struct Inner {
     timers: BTreeMap<(Duration, u64), Waker>,
 }
 
+/// A kind of step of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory is changed or synced.
+    Name,
+    /// A file is synced.
+    Sync,
+}
+
 /// Why nothing runs any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Halt {
@@ -76,13 +85,13 @@ pub enum Halt {
 struct Steps {
     done: u64,
     until: Option<u64>,
-    /// Changes of directories left until it is halted.
-    names_left: Option<u64>,
+    /// Steps of a kind that are left until it is halted.
+    left: Option<(Kind, u64)>,
     halted: Option<Halt>,
 }
 
-/// Longest that others run while one is in a blocking call.
-const INTERLEAVE: Duration = Duration::from_millis(8);
+/// Longest that others run while one is in a blocking call, in milliseconds.
+const INTERLEAVE_MS: u64 = 80;
 
 /// A simulated world. Clones are the same one.
 #[derive(Clone)]
@@ -222,8 +231,8 @@ impl World {
         {
             return;
         }
-        let until = self.monotonic() + INTERLEAVE;
-        for _ in 0..self.rng.between(1, 24) {
+        let until = self.monotonic() + Duration::from_millis(self.rng.below(INTERLEAVE_MS));
+        for _ in 0..self.rng.between(1, 60) {
             if self.is_halted() || (!self.poll_one() && !self.pass_time(until)) {
                 break;
             }
@@ -282,22 +291,24 @@ impl World {
     /// Halts the world with the `steps`-th step from now; 0 takes that back.
     pub fn halt_after(&self, steps: u64) {
         let mut all = lock(&self.steps);
-        all.names_left = None;
+        all.left = None;
         all.until = (steps > 0).then(|| all.done + steps);
     }
 
-    /// Halts the world with the so-manieth change or sync of a directory from now.
-    pub fn halt_at_name(&self, changes: u64) {
-        lock(&self.steps).names_left = (changes > 0).then_some(changes);
+    /// Halts the world with the so-manieth step of this kind from now.
+    pub fn halt_at(&self, kind: Kind, steps: u64) {
+        lock(&self.steps).left = (steps > 0).then_some((kind, steps));
     }
 
-    /// Takes note that the step that comes changes or syncs a directory.
-    pub(crate) fn name_changes(&self) {
+    /// Takes note that the step that comes is of this kind.
+    pub(crate) fn comes(&self, kind: Kind) {
         let mut steps = lock(&self.steps);
-        if let Some(left) = &mut steps.names_left {
+        if let Some((of, left)) = &mut steps.left
+            && *of == kind
+        {
             *left -= 1;
             if *left == 0 {
-                (steps.names_left, steps.until) = (None, Some(0));
+                (steps.left, steps.until) = (None, Some(0));
             }
         }
     }
@@ -321,7 +332,7 @@ impl World {
     /// Goes on; gives why it was halted, if it was.
     pub fn go_on(&self) -> Option<Halt> {
         let mut steps = lock(&self.steps);
-        (steps.until, steps.names_left) = (None, None);
+        (steps.until, steps.left) = (None, None);
         self.halted.store(false, Ordering::Relaxed);
         steps.halted.take()
     }

@@ -9,3 +9,5 @@ mod two_workers;
 mod neighbours;
 
 mod stalled_source;
+
+mod whole;

@@ -26,6 +26,8 @@ pub mod clock;
 
 pub mod rng;
 
+pub mod planted;
+
 pub mod backoff;
 
 pub mod retry;

@@ -41,18 +41,21 @@ pub enum SyncPoint {
     RelogData,
     /// The name of what recovery wrote again, before the recovered segment goes.
     RelogName,
+    /// The names that recovery found, before a segment goes whose records another one holds.
+    FoundName,
     /// The name of a spent segment that went, before the next one goes or its file is reused.
     Release,
 }
 
 impl SyncPoint {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Group,
         Self::SegmentHeader,
         Self::SegmentName,
         Self::RelogData,
         Self::RelogName,
+        Self::FoundName,
         Self::Release,
     ];
 }

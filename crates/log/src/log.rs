@@ -169,9 +169,21 @@ impl Log {
             _directory: directory,
         };
         inner.measure_space();
-        Ok(Self {
+        let log = Self {
             inner: Arc::new(inner),
-        })
+        };
+        log.seal()?;
+        Ok(log)
+    }
+
+    /// Puts an empty segment behind what there is, on this thread: it says that all of that is
+    /// durable, so that damage to the last frame is not taken for a torn tail. Where the disk is
+    /// full that has to wait for the next write.
+    pub(crate) fn seal(&self) -> Result<(), Error> {
+        match self.append_blocking(Vec::new(), true) {
+            Ok(_) | Err(Error::LowSpace) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The identity that the log was made with.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use hydrant_core::disk::DiskFile;
+use hydrant_core::planted;
 
 use crate::env::SyncPoint;
 use crate::error::Error;
@@ -79,7 +80,7 @@ pub(crate) fn recover(site: &Site, new_id: [u8; 16]) -> Result<Recovered, Error>
         }
     }
     let (segment, active, end_lsn, spares) = if let Some((file, bytes, found)) = last {
-        if found.end_lsn <= durable_lsn {
+        if found.end_lsn <= durable_lsn && !planted!("damage-cut-as-torn") {
             return Err(damaged(file, &found));
         }
         if found.sealed {
@@ -154,22 +155,26 @@ fn look_around(site: &Site) -> Result<(Vec<SegmentFile>, Vec<Spare>), Error> {
     Ok((files, spares))
 }
 
-/// Removes the segments whose records a later one holds. No sync is needed: where the removal is
-/// lost, they are void the next time too.
+/// Removes the segments whose records a later one holds. The names of those are made durable first:
+/// a process that was killed may have left them in the page cache alone. The removal itself needs no
+/// sync: where it is lost, they are void the next time too.
 fn drop_void(site: &Site, files: Vec<SegmentFile>) -> Result<Vec<SegmentFile>, Error> {
-    let mut kept: VecDeque<SegmentFile> = VecDeque::new();
+    let (mut kept, mut void): (VecDeque<SegmentFile>, Vec<SegmentFile>) = Default::default();
     for file in files.into_iter().rev() {
-        if kept
-            .front()
-            .is_some_and(|next| next.header.base_lsn <= file.header.base_lsn)
-        {
-            site.env
-                .disk
-                .remove(&file.path)
-                .map_err(|e| failed("removing", &file.path, e))?;
+        let next = kept.front().map(|next| next.header.base_lsn);
+        if next.is_some_and(|next_lsn| next_lsn <= file.header.base_lsn) {
+            void.push(file);
         } else {
             kept.push_front(file);
         }
+    }
+    if !void.is_empty() {
+        site.sync_dir(SyncPoint::FoundName)?;
+    }
+    for file in void {
+        let disk = &site.env.disk;
+        disk.remove(&file.path)
+            .map_err(|e| failed("removing", &file.path, e))?;
     }
     Ok(kept.into())
 }
@@ -189,6 +194,9 @@ fn read_whole(file: &SegmentFile) -> Result<Bytes, Error> {
 
 /// A sealed segment must end where the next begins: it was synced before that one was made.
 fn check_chain(file: &SegmentFile, found: &Scan, next: &SegmentFile) -> Result<(), Error> {
+    if planted!("hole-in-chain-accepted") {
+        return Ok(());
+    }
     if found.end_lsn < next.header.base_lsn {
         return Err(damaged(file, found));
     }
@@ -270,6 +278,22 @@ fn begin(site: &Site, id: [u8; 16]) -> Result<(Segment, Active), Error> {
     Ok((segment, active))
 }
 
+/// What recovery must not do: goes on behind the good frames of the last segment.
+fn append_to(
+    file: &SegmentFile,
+    found: &Scan,
+    spares: Vec<Spare>,
+) -> Result<(Segment, Active, Vec<Spare>), Error> {
+    let segment = index(file, file.header.log_id, found)?;
+    let started = Started {
+        path: file.path.clone(),
+        file: file.file.clone(),
+        allocated_bytes: segment.allocated_bytes,
+    };
+    let active = Active::of(&started, &segment, found.end_offset);
+    Ok((segment, active, spares))
+}
+
 /// Writes the good frames of the last segment again, into a fresh one that takes its place.
 ///
 /// Each says that all of them are durable, which holds: the file gets its name only once it is
@@ -282,6 +306,9 @@ fn relog(
     found: &Scan,
     mut spares: Vec<Spare>,
 ) -> Result<(Segment, Active, Vec<Spare>), Error> {
+    if planted!("recovered-segment-appended-to") {
+        return append_to(file, found, spares);
+    }
     let number = file.header.number + 1;
     let header = SegmentHeader {
         number,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hydrant_core::disk::DiskFile;
+use hydrant_core::planted;
 
 use crate::env::{Env, LogOptions, SyncPoint};
 use crate::error::Error;
@@ -129,10 +130,14 @@ impl Site {
         if left_out(&self.options, point) {
             return Ok(());
         }
-        let (done, path) = match *target {
-            Target::File(file, path) => (file.sync(), path),
-            Target::Directory => (self.env.disk.sync_dir(&self.dir), &*self.dir),
+        let (sync, path): (&dyn Fn() -> io::Result<()>, &Path) = match *target {
+            Target::File(file, path) => (&|| file.sync(), path),
+            Target::Directory => (&|| self.env.disk.sync_dir(&self.dir), &self.dir),
         };
+        let mut done = sync();
+        if planted!("sync-retried") {
+            done = done.or_else(|_| sync());
+        }
         done.map_err(|error| self.give_up("sync", path, &error))
     }
 
@@ -155,10 +160,24 @@ pub(crate) fn failed(doing: &'static str, path: &Path, source: io::Error) -> Err
 
 #[cfg(feature = "planted")]
 fn left_out(options: &LogOptions, point: SyncPoint) -> bool {
-    options.skip_sync == Some(point)
+    options.skip_sync == Some(point) || planted(point)
 }
 
 #[cfg(not(feature = "planted"))]
-fn left_out(_: &LogOptions, _: SyncPoint) -> bool {
-    false
+fn left_out(_: &LogOptions, point: SyncPoint) -> bool {
+    planted(point)
+}
+
+fn planted(point: SyncPoint) -> bool {
+    let is = |of, planted| point == of && planted;
+    is(SyncPoint::Group, planted!("group-not-synced"))
+        || is(
+            SyncPoint::SegmentHeader,
+            planted!("segment-header-not-synced"),
+        )
+        || is(SyncPoint::SegmentName, planted!("segment-name-not-synced"))
+        || is(SyncPoint::RelogData, planted!("relogged-data-not-synced"))
+        || is(SyncPoint::RelogName, planted!("relogged-name-not-synced"))
+        || is(SyncPoint::FoundName, planted!("found-name-not-synced"))
+        || is(SyncPoint::Release, planted!("release-not-synced"))
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hydrant_core::Records;
 use hydrant_core::disk::DiskFile;
+use hydrant_core::{Records, planted};
 
 use crate::env::{Content, SyncPoint};
 use crate::error::Error;
@@ -106,32 +106,32 @@ impl Inner {
             writer,
             ..
         } = layout;
-        let active = &writer.active;
+        let (file, path) = (writer.active.file.clone(), writer.active.path.clone());
         let written = if buffer.is_empty() {
             Ok(())
         } else {
-            self.site
-                .write(&*active.file, &active.path, active.offset as u64, &buffer)
-                .and_then(|()| {
-                    self.site
-                        .sync_file(SyncPoint::Group, &*active.file, &active.path)
-                })
+            let offset = writer.active.offset as u64;
+            self.site.write(&*file, &path, offset, &buffer)
         };
-        match written {
-            Ok(()) => self.publish(writer, buffer, &frames),
-            Err(_) => self.fail(),
+        let mut group: Vec<(Waiting, Vec<Appended>)> = group.into_iter().zip(appended).collect();
+        let (mut buffer, empty) = (Some(buffer), written.is_ok() && frames.is_empty());
+        if planted!("readable-before-synced") {
+            self.publish(writer, buffer.take().unwrap_or_default(), &frames);
+        }
+        if planted!("acknowledged-before-synced") {
+            answer(group.drain(..), written.is_err());
+        }
+        let synced = match written {
+            Ok(()) if !empty => self.site.sync_file(SyncPoint::Group, &*file, &path),
+            written => written,
+        };
+        match (&synced, buffer) {
+            (Ok(()), Some(buffer)) => self.publish(writer, buffer, &frames),
+            (Ok(()), None) => {}
+            (Err(_), _) => self.fail(),
         }
         self.measure_space();
-        let failed = written.is_err();
-        for (one, appended) in group.into_iter().zip(appended) {
-            drop(one.permit);
-            // Nobody listens where the future was dropped.
-            drop(one.reply.send(if failed {
-                Err(Error::Failed)
-            } else {
-                Ok(appended)
-            }));
-        }
+        answer(group.into_iter(), synced.is_err());
     }
 
     fn publish(&self, writer: &mut Writer, buffer: BytesMut, frames: &[(u32, FrameRef)]) {
@@ -176,6 +176,9 @@ impl Inner {
             base_lsn: writer.next_lsn,
             instance: options.instance,
         };
+        if planted!("footer-before-next-segment") {
+            self.write_footer(writer)?;
+        }
         let spare = self.take_spare(size_bytes);
         let points = (SyncPoint::SegmentHeader, SyncPoint::SegmentName);
         let started = self
@@ -224,6 +227,19 @@ impl Inner {
     }
 }
 
+/// Answers the appends of a group.
+fn answer(group: impl Iterator<Item = (Waiting, Vec<Appended>)>, failed: bool) {
+    for (one, appended) in group {
+        drop(one.permit);
+        // Nobody listens where the future was dropped.
+        drop(one.reply.send(if failed {
+            Err(Error::Failed)
+        } else {
+            Ok(appended)
+        }));
+    }
+}
+
 impl Active {
     pub(crate) fn of(started: &Started, segment: &Segment, offset: usize) -> Self {
         Self {
@@ -260,11 +276,19 @@ impl<'a> Layout<'a> {
         group: &[Waiting],
     ) -> (Vec<Vec<Appended>>, Self) {
         // Arrivals never fall, whatever the wall clock does.
-        writer.last_arrival_ms = writer.last_arrival_ms.max(now_ms);
+        writer.last_arrival_ms = if planted!("arrivals-fall") {
+            now_ms
+        } else {
+            writer.last_arrival_ms.max(now_ms)
+        };
         let buffer = writer.buffer(group.iter().map(|one| one.bytes).sum());
         let mut layout = Layout {
             kind,
-            durable_lsn: writer.next_lsn - 1,
+            durable_lsn: if planted!("durable-lsn-ahead") {
+                writer.next_lsn + 7
+            } else {
+                writer.next_lsn - 1
+            },
             arrival_ms: writer.last_arrival_ms,
             buffer,
             frames: Vec::new(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hydrant_core::budget::Permit;
 use hydrant_core::records::join;
 use hydrant_core::stage::Block;
-use hydrant_core::{Position, Records};
+use hydrant_core::{Position, Records, planted};
 
 use crate::plan::MicroBatch;
 
@@ -70,6 +70,10 @@ impl Batcher {
             return None;
         }
         let (count, full) = self.border();
+        if planted!("batch-ends-with-its-block") {
+            let block = self.blocks.front().map_or(count, |(block, _)| block.len());
+            return full.then(|| self.take(count.min(block)));
+        }
         full.then(|| self.take(count))
     }
 

@@ -6,9 +6,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hydrant_core::stage::Source;
 use hydrant_core::state::{LaneState, LaneStore};
-use hydrant_core::{LaneKey, Position};
+use hydrant_core::{LaneKey, Position, planted};
 
 use crate::error::LaneError;
+use crate::intent::Intent;
+use crate::object::Ready;
 use crate::range::SealedRange;
 use crate::status::{Status, Totals};
 
@@ -76,35 +78,20 @@ pub(crate) async fn deliver(
         )));
     }
     let generation = range.intent.generation;
-    if range.has_objects() && !intended && !hooks.skip_intent() {
-        let intent = Some(range.intent.encode()?);
-        store
-            .store(LaneState {
-                position,
-                generation,
-                intent,
-                ended: false,
-            })
-            .await?;
+    if planted!("committed-told-early") {
+        source.committed(&key.lane, cut);
+    }
+    let wants_intent =
+        range.has_objects() && !intended && !hooks.skip_intent() && !planted!("no-intent");
+    let (mut objects, mut late) = (range.objects, Vec::new());
+    if planted!("completed-before-intent") {
+        late = complete(std::mem::take(&mut objects), &mut totals, &*hooks).await?;
+    }
+    if wants_intent {
+        intend(&mut *store, position, &range.intent).await?;
     }
     hooks.reached("after-intent");
-    let data_objects = usize::try_from(totals.objects).unwrap_or(usize::MAX);
-    let mut completing = FuturesUnordered::new();
-    for (index, ready) in range.objects.into_iter().enumerate() {
-        let ready = ready.ok_or_else(|| LaneError::Invariant("an object is not ready".into()))?;
-        if index < data_objects {
-            totals.delivered_bytes += ready.bytes;
-        }
-        completing.push(async move {
-            let done = ready.upload.complete().await;
-            drop(ready.permit);
-            done
-        });
-    }
-    while let Some(done) = completing.next().await {
-        done?;
-        hooks.reached("after-object");
-    }
+    late.extend(complete(objects, &mut totals, &*hooks).await?);
     hooks.reached("after-objects");
     store
         .store(LaneState {
@@ -115,6 +102,9 @@ pub(crate) async fn deliver(
         })
         .await?;
     hooks.reached("after-commit");
+    for one in late {
+        one.upload.complete().await?;
+    }
     source.committed(&key.lane, cut);
     status.committed(key.lane.as_str(), &totals);
     tracing::debug!(
@@ -122,4 +112,64 @@ pub(crate) async fn deliver(
         records = totals.read, objects = totals.objects, "range was committed"
     );
     Ok(Delivered { store, cut, totals })
+}
+
+/// Makes the cut durable, and what was decided.
+async fn intend(
+    store: &mut dyn LaneStore,
+    position: Position,
+    intent: &Intent,
+) -> Result<(), LaneError> {
+    let mut state = LaneState {
+        position,
+        generation: intent.generation,
+        intent: Some(intent.encode()?),
+        ended: false,
+    };
+    let stored = store.store(state.clone()).await;
+    if !planted!("intent-not-awaited") {
+        stored?;
+    }
+    if planted!("intent-cleared-early") {
+        state.intent = None;
+        store.store(state).await?;
+    }
+    Ok(())
+}
+
+/// Makes all objects visible, at once. Gives those that a planted fault leaves for later.
+async fn complete(
+    objects: Vec<Option<Ready>>,
+    totals: &mut Totals,
+    hooks: &dyn Hooks,
+) -> Result<Vec<Ready>, LaneError> {
+    let data_objects = usize::try_from(totals.objects).unwrap_or(usize::MAX);
+    let mut completing = FuturesUnordered::new();
+    let mut after_commit = Vec::new();
+    for (index, ready) in objects.into_iter().enumerate() {
+        let ready = ready.ok_or_else(|| LaneError::Invariant("an object is not ready".into()))?;
+        if index >= data_objects && planted!("errors-after-commit") {
+            after_commit.push(ready);
+            continue;
+        }
+        if index < data_objects {
+            totals.delivered_bytes += ready.bytes;
+        }
+        completing.push(async move {
+            let done = ready.upload.complete().await;
+            drop(ready.permit);
+            done
+        });
+    }
+    while let Some(done) = completing.next().await {
+        if planted!("commit-over-failed-object") {
+            continue;
+        }
+        done?;
+        hooks.reached("after-object");
+        if planted!("commit-after-first-object") {
+            break;
+        }
+    }
+    Ok(after_commit)
 }

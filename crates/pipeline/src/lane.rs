@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant_core::LaneKey;
 use hydrant_core::budget::Account;
 use hydrant_core::clock::Clock;
 use hydrant_core::offload::Offload;
 use hydrant_core::stage::Source;
 use hydrant_core::state::{LaneState, LaneStore, StateStore};
+use hydrant_core::{LaneKey, planted};
 use tokio::sync::watch;
 
 pub use crate::deliver::{Hooks, NoHooks};
@@ -74,10 +74,11 @@ pub async fn run_lane(
     }
     if let Some(bytes) = state.intent.take()
         && !context.hooks.recut()
+        && !planted!("found-intent-ignored")
     {
         let intent = Intent::decode(&bytes)?;
         let current = context.versions.current();
-        let plan = if current.version == intent.version {
+        let plan = if current.version == intent.version || planted!("redo-with-new-version") {
             current
         } else {
             let version = intent.version;
@@ -123,7 +124,8 @@ async fn starting_state(
     context: &LaneContext,
     store: &mut dyn LaneStore,
 ) -> Result<LaneState, LaneError> {
-    if let Some(state) = store.current() {
+    let again = |state: &LaneState| state.intent.is_none() && planted!("start-resolved-again");
+    if let Some(state) = store.current().filter(|state| !again(state)) {
         return Ok(state.clone());
     }
     let position = context.source.start(&context.key.lane).await?;

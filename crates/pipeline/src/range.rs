@@ -8,7 +8,7 @@ use hydrant_core::budget::{Account, Permit};
 use hydrant_core::offload::{Offload, run};
 use hydrant_core::outcomes::PartitionKeys;
 use hydrant_core::stage::{FailedRecord, ObjectId, ObjectMeta, ObjectSink};
-use hydrant_core::{BoxFuture, Digest, LaneKey, Position};
+use hydrant_core::{BoxFuture, Digest, LaneKey, Position, planted};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::error::LaneError;
@@ -182,7 +182,11 @@ impl OpenRange {
                 version: self.context.plan.version,
                 generation: self.context.generation,
                 at_ms: self.at_ms,
-                overruns: self.overruns,
+                overruns: if planted!("overruns-not-recorded") {
+                    Vec::new()
+                } else {
+                    self.overruns
+                },
             },
             reason,
             objects: (0..self.started + building.len()).map(|_| None).collect(),
@@ -284,7 +288,11 @@ impl OpenRange {
             key.source.as_bytes(),
             &self.context.generation.to_le_bytes(),
             key.lane.as_str().as_bytes(),
-            self.first.as_bytes(),
+            if planted!("name-reused") {
+                &[]
+            } else {
+                self.first.as_bytes()
+            },
             &partition,
             // The number of the part, once partitions roll.
             &0_u32.to_le_bytes(),

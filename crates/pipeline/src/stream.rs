@@ -14,7 +14,7 @@ use hydrant_core::offload::Offload;
 use hydrant_core::rng::Rng;
 use hydrant_core::stage::{LaneInfo, Source, SourceError};
 use hydrant_core::state::StateStore;
-use hydrant_core::{Action, BoxFuture, Lane, LaneKey};
+use hydrant_core::{Action, BoxFuture, Lane, LaneKey, planted};
 use tokio::sync::watch;
 
 use crate::engine::pending;
@@ -137,6 +137,7 @@ impl DeliveryStream {
                 .parents
                 .iter()
                 .any(|parent| names.contains(parent) && lanes.get(parent).copied() != Some(true));
+            let waits = waits && !planted!("child-before-parent");
             if waits || lanes.contains_key(&info.lane) {
                 continue;
             }

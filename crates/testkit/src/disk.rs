@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +14,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hydrant_core::disk::{Abort, Disk, DiskFile, Space};
 use hydrant_core::rng::Rng;
 
+use crate::sim::{Kind, World};
+
 /// A write below this size and not across such a border is whole or not there.
 pub const SECTOR_BYTES: usize = 512;
 
 /// A simulated disk. Clones share it.
 #[derive(Clone)]
 pub struct SimDisk {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<State>>,
 }
 
 /// The state of the disk.
 #[derive(Default)]
-struct World {
+struct State {
     /// Names as the process sees them, and as the platter holds them.
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
@@ -39,13 +42,28 @@ struct World {
     power_until: Option<u64>,
     fail_next_sync: bool,
     syncs: u64,
+    /// Counts its steps, and can halt it.
+    sim: Option<World>,
+}
+
+/// What becomes of what was not synced when the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Each write is kept, lost or torn, each entry kept or lost, by the dice.
+    Any,
+    /// All of it is there.
+    Kept,
+    /// Nothing of it is there.
+    Lost,
+    /// Sectors are kept or lost by the dice; so are entries.
+    Torn,
 }
 
 /// A change of a directory that is not synced.
 #[derive(Clone)]
 enum Entry {
     Create(PathBuf, u64),
-    Rename(PathBuf, PathBuf),
+    Rename(PathBuf, PathBuf, u64),
     Remove(PathBuf),
 }
 
@@ -67,13 +85,31 @@ enum Change {
 impl SimDisk {
     /// An empty disk.
     pub fn new(capacity_bytes: u64) -> Self {
-        let world = World {
+        let world = State {
             capacity_bytes,
-            ..World::default()
+            ..State::default()
         };
         Self {
             world: Arc::new(Mutex::new(world)),
         }
+    }
+
+    /// An empty disk that takes part in a world: its changes and syncs are steps of that, and it
+    /// answers no more while that is halted.
+    pub fn in_world(world: &World, capacity_bytes: u64) -> Self {
+        let disk = Self::new(capacity_bytes);
+        disk.world().sim = Some(world.clone());
+        disk
+    }
+
+    /// All directories that were made.
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        self.world().dirs.iter().cloned().collect()
+    }
+
+    /// Bytes of all files that have a name.
+    pub fn used_bytes(&self) -> u64 {
+        self.world().used_bytes()
     }
 
     /// Changes and syncs so far.
@@ -130,14 +166,14 @@ impl SimDisk {
     #[must_use]
     pub fn copy(&self) -> Self {
         let world = self.world();
-        let mut copy = World {
+        let mut copy = State {
             names: world.names.clone(),
             durable_names: world.names.clone(),
             files: world.files.clone(),
             dirs: world.dirs.clone(),
             next_file: world.next_file,
             capacity_bytes: world.capacity_bytes,
-            ..World::default()
+            ..State::default()
         };
         for file in copy.files.values_mut() {
             file.durable.clone_from(&file.seen);
@@ -151,17 +187,28 @@ impl SimDisk {
     /// The disk after the power was lost now. This one answers no more.
     #[must_use]
     pub fn crash(&self, rng: &dyn Rng) -> Self {
+        self.crash_as(Fate::Any, rng)
+    }
+
+    /// The same, with this fate for what was not synced.
+    #[must_use]
+    pub fn crash_as(&self, fate: Fate, rng: &dyn Rng) -> Self {
         let mut world = self.world();
         world.power_until = Some(0);
         let mut names = world.durable_names.clone();
         for entry in &world.pending_names {
-            if rng.below(2) == 0 {
+            let kept = match fate {
+                Fate::Kept => true,
+                Fate::Lost => false,
+                Fate::Any | Fate::Torn => rng.below(2) == 0,
+            };
+            if kept {
                 apply(&mut names, entry);
             }
         }
         let mut files = BTreeMap::new();
         for (number, file) in &world.files {
-            let image = file.after_crash(rng);
+            let image = file.after_crash(fate, rng);
             files.insert(
                 *number,
                 File {
@@ -171,26 +218,27 @@ impl SimDisk {
                 },
             );
         }
-        let after = World {
+        let after = State {
             durable_names: names.clone(),
             names,
             files,
             dirs: world.dirs.clone(),
             next_file: world.next_file,
             capacity_bytes: world.capacity_bytes,
-            ..World::default()
+            sim: world.sim.clone(),
+            ..State::default()
         };
         Self {
             world: Arc::new(Mutex::new(after)),
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, State> {
         lock(&self.world)
     }
 
     /// The world, where there is power.
-    fn on(&self) -> io::Result<MutexGuard<'_, World>> {
+    fn on(&self) -> io::Result<MutexGuard<'_, State>> {
         let world = self.world();
         if world.is_off() {
             Err(no_power())
@@ -200,14 +248,27 @@ impl SimDisk {
     }
 }
 
-impl World {
+impl State {
     fn is_off(&self) -> bool {
         self.power_until.is_some_and(|until| self.calls >= until)
+            || self.sim.as_ref().is_some_and(World::is_halted)
+    }
+
+    /// Counts a change or sync of a directory.
+    fn count_name(&mut self, what: fmt::Arguments<'_>) -> io::Result<()> {
+        if let Some(sim) = &self.sim {
+            sim.comes(Kind::Name);
+        }
+        self.count(what)
     }
 
     /// Counts a change or sync. The one at which the power goes happens and then fails.
-    fn count(&mut self) -> io::Result<()> {
+    fn count(&mut self, what: fmt::Arguments<'_>) -> io::Result<()> {
         self.calls += 1;
+        if let Some(sim) = &self.sim {
+            sim.trace.note(format_args!("disk: {what}"));
+            sim.step();
+        }
         if self.is_off() {
             Err(no_power())
         } else {
@@ -231,10 +292,16 @@ impl World {
 
 impl File {
     /// What the platter holds once the power is back.
-    fn after_crash(&self, rng: &dyn Rng) -> Vec<u8> {
+    fn after_crash(&self, fate: Fate, rng: &dyn Rng) -> Vec<u8> {
         let mut image = self.durable.clone();
         for change in &self.pending {
-            match (change, rng.below(3)) {
+            let fate = match fate {
+                Fate::Any => rng.below(3),
+                Fate::Lost => 0,
+                Fate::Kept => 1,
+                Fate::Torn => 2,
+            };
+            match (change, fate) {
                 (_, 0) => {}
                 (Change::Length(len), _) => image.resize(image.len().max(*len), 0),
                 (Change::Write(offset, bytes), fate) => {
@@ -270,10 +337,12 @@ fn apply(names: &mut BTreeMap<PathBuf, u64>, entry: &Entry) {
         Entry::Create(path, file) => {
             names.insert(path.clone(), *file);
         }
-        Entry::Rename(from, to) => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
+        Entry::Rename(from, to, file) => {
+            // Whatever else has the old name by now keeps it.
+            if names.get(from) == Some(file) {
+                names.remove(from);
             }
+            names.insert(to.clone(), *file);
         }
         Entry::Remove(path) => {
             names.remove(path);
@@ -337,7 +406,7 @@ impl Disk for SimDisk {
         world
             .pending_names
             .push(Entry::Create(path.to_owned(), number));
-        world.count()?;
+        world.count_name(format_args!("create {} {len}", path.display()))?;
         Ok(Box::new(SimFile {
             world: self.world.clone(),
             number,
@@ -358,26 +427,26 @@ impl Disk for SimDisk {
         world.names.insert(to.to_owned(), file);
         world
             .pending_names
-            .push(Entry::Rename(from.to_owned(), to.to_owned()));
-        world.count()
+            .push(Entry::Rename(from.to_owned(), to.to_owned(), file));
+        world.count_name(format_args!("rename {} {}", from.display(), to.display()))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.on()?;
         world.names.remove(path).ok_or_else(|| missing(path))?;
         world.pending_names.push(Entry::Remove(path.to_owned()));
-        world.count()
+        world.count_name(format_args!("remove {}", path.display()))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.on()?;
         // The call at which the power goes has not happened yet.
-        world.count()?;
+        world.count_name(format_args!("sync_dir {}", dir.display()))?;
         world.syncs += 1;
         let inside = |path: &PathBuf| path.parent() == Some(dir);
         let of_dir = |entry: &Entry| match entry {
             Entry::Create(path, _) | Entry::Remove(path) => inside(path),
-            Entry::Rename(from, to) => inside(from) || inside(to),
+            Entry::Rename(from, to, _) => inside(from) || inside(to),
         };
         let (synced, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut world.pending_names)
             .into_iter()
@@ -411,7 +480,7 @@ impl Disk for SimDisk {
 
 /// A held lock.
 struct SimLock {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<State>>,
     path: PathBuf,
 }
 
@@ -423,12 +492,12 @@ impl Drop for SimLock {
 
 /// An open file. It stays readable when it is renamed or removed.
 struct SimFile {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<State>>,
     number: u64,
 }
 
 impl SimFile {
-    fn with<T>(&self, act: impl FnOnce(&mut World, &mut File) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut State, &mut File) -> io::Result<T>) -> io::Result<T> {
         let mut world = lock(&self.world);
         if world.is_off() {
             return Err(no_power());
@@ -446,7 +515,8 @@ impl DiskFile for SimFile {
         self.with(|world, file| {
             write_torn(&mut file.seen, offset, bytes, |_| true);
             file.pending.push(Change::Write(offset, bytes.to_vec()));
-            world.count()
+            let (number, sum) = (self.number, crc32fast::hash(bytes));
+            world.count(format_args!("write {number} {offset} {sum:08x}"))
         })
     }
 
@@ -461,12 +531,21 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let sim = lock(&self.world).sim.clone();
+        if let Some(sim) = sim {
+            // A sync takes its time, and others run meanwhile.
+            sim.interleave();
+            sim.comes(Kind::Sync);
+        }
         self.with(|world, file| {
             // The call at which the power goes has not happened yet.
-            world.count()?;
+            world.count(format_args!("sync {}", self.number))?;
             world.syncs += 1;
             let pending = std::mem::take(&mut file.pending);
             if std::mem::take(&mut world.fail_next_sync) {
+                if let Some(sim) = &world.sim {
+                    sim.trace.fired("sync failed");
+                }
                 return Err(io::Error::other("the simulated sync failed"));
             }
             for change in pending {
@@ -597,11 +676,11 @@ mod tests {
     impl SimDisk {
         fn copy_of_platter(&self, seed: u64) -> Self {
             let world = self.world();
-            let copy = super::World {
+            let copy = super::State {
                 names: world.names.clone(),
                 durable_names: world.durable_names.clone(),
                 files: world.files.clone(),
-                ..super::World::default()
+                ..super::State::default()
             };
             drop(world);
             let copy = Self {

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask chaos`, `cargo xtask bench`,
-//! `cargo xtask deny`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask sim`, `cargo xtask chaos`,
+//! `cargo xtask bench`, `cargo xtask deny`.
 //!
 //! One file per command; `cache`, `services` and `process` are what they share. Nothing here is
 //! shipped.
@@ -10,6 +10,7 @@ mod deny;
 mod prerequisites;
 mod process;
 mod services;
+mod sim;
 mod test;
 
 #[cfg(test)]
@@ -23,6 +24,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                           suite (see `cargo xtask test --list`)
   chaos                   the suite `chaos` alone; HYDRANT_CHAOS_KILLS=N is its number of lives,
                           HYDRANT_E2E_SEED=N repeats one
+  sim [--seeds N] [--seed S] [--scenario NAME] [--minutes M] [--planted]
+                          simulates the whole pipeline by seed, or looks for the planted faults; with
+                          --seed alone it shows one run (--trace: all of its events)
+  crashpoints             crashes small runs at every step of a disk or store
   bench [--update]        measures a release build and compares it with the last release's ratios in
                           the repository, or puts its own there
   deny [--advisories]     checks the dependencies by cargo-deny and .deny.toml: licences, sources, one
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
     let done = match command {
         "test" => test::run(rest),
         "chaos" if rest.is_empty() => test::run(&["--only", "chaos"].map(str::to_owned)),
+        "sim" => sim::run(rest),
+        "crashpoints" if rest.is_empty() => sim::run(&["--crashpoints".to_owned()]),
         "bench" => bench::run(rest),
         "deny" => deny::run(rest),
         _ => {

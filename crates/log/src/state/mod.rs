@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use hydrant_core::state::{INTENT_MAX_BYTES, LaneState, LaneStore, StateError, StateStore};
-use hydrant_core::{BoxFuture, LaneKey};
+use hydrant_core::{BoxFuture, LaneKey, planted};
 
 use crate::env::{Content, Env, LogOptions};
 use crate::error::Error;
@@ -88,6 +88,7 @@ impl StateLog {
         if let Some(first) = appended.first() {
             log.release_blocking(first.first_lsn)?;
         }
+        log.seal()?;
         let compact_from_bytes = first_segment_bytes / 2;
         let (table, compacting) = (Mutex::new(table), AtomicBool::new(false));
         Ok(Self {
@@ -187,6 +188,9 @@ impl StateLog {
             return;
         }
         let done = Compacting(inner);
+        if planted!("released-before-snapshot") {
+            drop(inner.log.release(u64::MAX, u64::MAX).await);
+        }
         let bytes = lock(&inner.table).live_bytes();
         let build = || Ok::<_, Error>(lock(&inner.table).snapshot());
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

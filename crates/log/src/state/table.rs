@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hydrant_core::state::LaneState;
-use hydrant_core::{LaneKey, Position, Records, RecordsBuilder};
+use hydrant_core::{LaneKey, Position, Records, RecordsBuilder, planted};
 
 use super::{LANE, codec};
 use crate::error::Error;
@@ -123,7 +123,8 @@ impl Table {
     pub(super) fn take(&mut self, key: &Key) -> (u64, Option<Again>) {
         let slot = self.slots.entry(key.clone()).or_default();
         slot.owner += 1;
-        let again = (slot.written != slot.settled).then(|| {
+        let doubtful = slot.written != slot.settled && !planted!("dropped-write-not-overwritten");
+        let again = doubtful.then(|| {
             self.writes += 1;
             slot.written = self.writes;
             slot.queued.clone_from(&slot.durable);
@@ -142,7 +143,12 @@ impl Table {
     pub(super) fn snapshot(&mut self) -> Vec<Entry> {
         let mut builder = RecordsBuilder::default();
         for (key, slot) in &self.slots {
-            if let Some(value) = &slot.queued {
+            let value = if planted!("snapshot-of-what-is-durable") {
+                &slot.durable
+            } else {
+                &slot.queued
+            };
+            if let Some(value) = value {
                 builder.push_unplaced(0, &codec::key(key), value);
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hydrant_core::Position;
+use hydrant_core::{Position, planted};
 
 use super::error::StreamError;
 use super::registry::Stream;
@@ -55,6 +55,9 @@ impl Stream {
     fn unread_from(&self) -> u64 {
         // Before the lanes are looked at: what is appended meanwhile lies above.
         let end = self.log().end_lsn();
+        if planted!("freed-before-committed") {
+            return end;
+        }
         let readers = self.readers();
         let mut unread = end;
         for reader in readers.values() {

@@ -2,14 +2,16 @@
 //! segment left never comes back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use hydrant_core::disk::Disk;
 use hydrant_log::inspect::{dump, verify};
-use hydrant_log::{Error, LogOptions};
-use hydrant_testkit::inline::finish;
+use hydrant_log::{Entry, Error, LogOptions, StateLog};
+use hydrant_testkit::inline::{InlineOffload, finish};
 use hydrant_testkit::sim::SimRng;
 
-use crate::harness::{Bench, dir, put, read_all, small};
+use crate::harness::{Bench, block, dir, put, read_all, small};
 
 fn segments(bench: &Bench) -> Vec<PathBuf> {
     let names = bench.disk.list(&dir()).unwrap();
@@ -90,6 +92,64 @@ fn any_flipped_byte_of_acknowledged_data_is_refused_or_harmless() {
         }
     }
     assert!(refused > 1000 && harmless > 100, "{refused} {harmless}");
+}
+
+/// Flips a bit of each byte of each segment; gives how often the log was refused. `opens` opens it and
+/// says whether all is there.
+fn refused(bench: &Bench, opens: impl Fn(&Bench) -> Result<bool, Error>) -> usize {
+    let mut refused = 0;
+    for path in segments(bench) {
+        let len = bench.disk.open(&path).unwrap().len().unwrap();
+        for offset in 0..usize::try_from(len).unwrap() {
+            let spoiled = Bench {
+                disk: bench.disk.copy(),
+                ..Bench::new()
+            };
+            assert!(spoiled.disk.flip(&path, offset, 1));
+            match opens(&spoiled) {
+                Ok(whole) => assert!(whole, "{} byte {offset}", path.display()),
+                Err(Error::Corrupt { .. } | Error::Version { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    refused
+}
+
+#[test]
+fn damage_to_the_only_frame_is_refused_after_a_start() {
+    let bench = Bench::new();
+    let options = small(None);
+    let row = (b"key".to_vec(), b"data".to_vec());
+    let entry = Entry {
+        lane: 0,
+        records: block(&[row]),
+    };
+    let log = bench.open_inline(&options).unwrap();
+    finish(log.append(vec![entry])).unwrap();
+    drop(log);
+    // A start makes all of it known to be durable.
+    drop(bench.open_inline(&options).unwrap());
+    let refused = refused(&bench, |bench| {
+        let log = bench.open_inline(&options)?;
+        Ok(read_all(&log, 0, 1, 1 << 20).len() == 1)
+    });
+    assert!(refused > 50, "{refused}");
+}
+
+#[test]
+fn damage_to_the_only_entry_of_the_state_is_refused_after_a_start() {
+    let bench = Bench::new();
+    let open = |bench: &Bench| {
+        let io = Arc::new(InlineOffload);
+        StateLog::open(bench.env_on(io), &dir(), [9; 16], small(None))
+    };
+    let state = open(&bench).unwrap();
+    finish(state.put_entry("kind", "key", Bytes::from_static(b"value"))).unwrap();
+    drop(state);
+    drop(open(&bench).unwrap());
+    let refused = refused(&bench, |bench| Ok(open(bench)?.entries("kind").len() == 1));
+    assert!(refused > 50, "{refused}");
 }
 
 #[test]

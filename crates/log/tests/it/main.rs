@@ -5,6 +5,8 @@ mod harness;
 
 mod crash;
 
+mod crash_twice;
+
 mod state_crash;
 
 mod planted;

@@ -1,6 +1,8 @@
 //! The end of the way: a sealed range whose objects are ready is delivered, one at a time; and what
 //! the lane says of itself.
 
+use hydrant_core::planted;
+
 use super::room::STUCK_AFTER;
 use super::run::{Ended, Engine};
 use crate::deliver::{Delivered, Delivery, deliver};
@@ -8,6 +10,11 @@ use crate::range::SealedRange;
 
 impl Engine<'_> {
     pub(super) fn start_delivery(&mut self) {
+        if planted!("commit-over-a-hole")
+            && let Some(at) = self.sealed.iter().rposition(SealedRange::is_ready)
+        {
+            self.sealed.swap(0, at);
+        }
         if self.delivering.is_some() || !self.sealed.front().is_some_and(SealedRange::is_ready) {
             return;
         }
@@ -46,7 +53,9 @@ impl Engine<'_> {
             && self.rendering.is_empty()
             && self.batcher.is_empty()
             && self.flush.is_none();
-        self.read_ended.filter(|_| idle)
+        let early = |why: &Ended| *why == Ended::LaneEnd && planted!("ended-before-delivered");
+        let held = self.store.is_some();
+        self.read_ended.filter(|why| idle || (held && early(why)))
     }
 
     /// Says what the lane holds: to the budget, and to whoever looks at the status.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
-use hydrant_core::BoxFuture;
+use hydrant_core::{BoxFuture, planted};
 
 use super::run::Engine;
 use crate::batch::Batcher;
@@ -49,6 +49,11 @@ impl Engine<'_> {
         // One that is only slow gets through in the end.
         self.patient_for = (self.patient_for * 2).min(STUCK_MAX);
         let (cut, records, _) = self.in_delivery.unwrap_or((self.committed, 0, 0));
+        let cut = if planted!("dropped-not-read-again") {
+            self.read_after
+        } else {
+            cut
+        };
         (self.reading, self.read_after) = (None, cut);
         self.batcher = Batcher::new(self.ranges.plan.micro_batch);
         self.rendering = FuturesOrdered::new();

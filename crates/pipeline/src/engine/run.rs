@@ -12,7 +12,7 @@ use hydrant_core::budget::Permit;
 use hydrant_core::offload::run as offload_run;
 use hydrant_core::stage::{Block, Read, SourceError};
 use hydrant_core::state::LaneStore;
-use hydrant_core::{BoxFuture, Position};
+use hydrant_core::{BoxFuture, Position, planted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::room::STUCK_AFTER;
@@ -288,7 +288,7 @@ impl<'a> Engine<'a> {
             self.start_interval();
         }
         if let Some(intent) = &self.redo {
-            if self.read_after >= intent.cut {
+            if self.read_after >= intent.cut || planted!("redo-cut-by-now") {
                 self.read_ended = Some(Ended::Redone);
                 self.flush = Some(SealReason::Redo);
             } else if read.ended {
@@ -322,9 +322,12 @@ impl<'a> Engine<'a> {
         }
         if let Some(intent) = &self.redo {
             // The rest of the block belongs to the next range.
-            block.records = block
-                .records
-                .slice(0, block.records.first_after(intent.cut));
+            let end = if planted!("redo-past-its-cut") {
+                block.records.len()
+            } else {
+                block.records.first_after(intent.cut)
+            };
+            block.records = block.records.slice(0, end);
         }
         if let Some(last) = block.records.last_position() {
             self.read_after = last;
@@ -397,6 +400,7 @@ impl<'a> Engine<'a> {
             return;
         };
         let redo = self.redo.as_ref().filter(|_| !self.lost_tail);
+        let redo = redo.filter(|_| !planted!("redo-decides-anew"));
         let known = redo.map(|intent| {
             let here = intent
                 .overruns
@@ -460,6 +464,7 @@ impl<'a> Engine<'a> {
                     let number = self.next_range;
                     self.next_range += 1;
                     let at_ms = self.redo.as_ref().map(|intent| intent.at_ms);
+                    let at_ms = at_ms.filter(|_| !planted!("redo-with-new-time"));
                     let at_ms = at_ms.unwrap_or_else(|| self.context.clock.wall_ms());
                     OpenRange::new(self.ranges.clone(), number, rendered.first, at_ms)
                 });

@@ -5,6 +5,8 @@
 
 pub mod world;
 
+pub mod trace;
+
 pub mod source;
 
 pub mod store;
@@ -13,8 +15,15 @@ pub mod stages;
 
 pub mod sink;
 
+pub mod bucket;
+
+pub mod upload;
+
+pub use bucket::Bucket;
 pub use sink::SimSink;
 pub use source::SimSource;
 pub use stages::{SimEncode, SimErrorFormat, SimTransform};
 pub use store::SimStore;
-pub use world::{SimOffload, SimRng, World};
+pub use trace::Trace;
+pub use upload::BucketSink;
+pub use world::{Halt, Kind, SimOffload, SimRng, World};

@@ -1,8 +1,8 @@
 //! A simulated source: every lane's records are known from the start and appear over time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hydrant_core::budget::Account;
@@ -10,7 +10,7 @@ use hydrant_core::clock::Clock as _;
 use hydrant_core::stage::{Block, LaneInfo, Read, Source, SourceError};
 use hydrant_core::{BoxFuture, Lane, Position, Records};
 
-use super::world::World;
+use super::world::{World, lock};
 
 /// How often a read that waits looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -26,6 +26,11 @@ pub struct SimSource {
 struct SimLane {
     records: Records,
     ends: bool,
+    parents: Vec<Lane>,
+    /// When it is there from, by the monotonic clock.
+    opens: Duration,
+    /// What is gone from its start.
+    trimmed: Mutex<Position>,
 }
 
 impl SimSource {
@@ -41,16 +46,56 @@ impl SimSource {
     /// Adds a lane. A record can be read once the wall clock passes its arrival; a lane that
     /// `ends` says so after its last record.
     #[must_use]
-    pub fn with_lane(mut self, name: &str, records: Records, ends: bool) -> Self {
-        self.lanes
-            .insert(Lane::new(name), SimLane { records, ends });
+    pub fn with_lane(self, name: &str, records: Records, ends: bool) -> Self {
+        self.with_child(name, &[], Duration::ZERO, records, ends)
+    }
+
+    /// Adds a lane that comes from others, at a moment of the monotonic clock.
+    #[must_use]
+    pub fn with_child(
+        mut self,
+        name: &str,
+        parents: &[&str],
+        opens: Duration,
+        records: Records,
+        ends: bool,
+    ) -> Self {
+        let lane = SimLane {
+            records,
+            ends,
+            parents: parents.iter().map(|parent| Lane::new(*parent)).collect(),
+            opens,
+            trimmed: Mutex::new(Position::START),
+        };
+        self.lanes.insert(Lane::new(name), lane);
         self
+    }
+
+    /// Trims a lane: everything up to `position` is gone, and reads go on behind it.
+    pub fn trim(&self, lane: &Lane, position: Position) {
+        if let Some(lane) = self.lanes.get(lane) {
+            let mut trimmed = lock(&lane.trimmed);
+            *trimmed = (*trimmed).max(position);
+        }
+    }
+
+    /// How far a lane is trimmed.
+    pub fn trimmed(&self, lane: &Lane) -> Position {
+        let lane = self.lanes.get(lane);
+        lane.map_or(Position::START, |lane| *lock(&lane.trimmed))
+    }
+
+    /// All lanes with their records.
+    pub fn all(&self) -> impl Iterator<Item = (&Lane, &[Lane], &Records)> {
+        self.lanes
+            .iter()
+            .map(|(name, lane)| (name, &lane.parents[..], &lane.records))
     }
 
     /// What is there after `after` now: a random number of records in random blocks.
     fn look(&self, lane: &SimLane, after: Position, max_bytes: usize) -> (Vec<Records>, bool) {
         let (all, now) = (&lane.records, self.world.wall_ms());
-        let mut at = all.first_after(after);
+        let mut at = all.first_after(after.max(*lock(&lane.trimmed)));
         let (mut blocks, mut bytes) = (Vec::new(), 0);
         for _ in 0..self.world.rng.between(1, 3) {
             let start = at;
@@ -77,9 +122,11 @@ impl Source for SimSource {
     }
 
     fn lanes(&self) -> BoxFuture<'_, Result<Vec<LaneInfo>, SourceError>> {
-        let lanes = self.lanes.keys().map(|lane| LaneInfo {
-            lane: lane.clone(),
-            parents: vec![],
+        let now = self.world.monotonic();
+        let there = self.lanes.iter().filter(|(_, lane)| lane.opens <= now);
+        let lanes = there.map(|(name, lane)| LaneInfo {
+            lane: name.clone(),
+            parents: lane.parents.clone(),
         });
         let lanes = lanes.collect();
         Box::pin(async move { Ok(lanes) })
@@ -108,6 +155,7 @@ impl Source for SimSource {
                     .rng
                     .chance(self.fails_percent.load(Ordering::Relaxed))
                 {
+                    self.world.trace.fired("source throttled");
                     return Err(SourceError::Unavailable("simulated throttle".into()));
                 }
                 let (records, ended) = self.look(lane, after, max_bytes);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hydrant_core::state::{LaneState, LaneStore, StateError, StateStore};
-use hydrant_core::{BoxFuture, LaneKey};
+use hydrant_core::{BoxFuture, LaneKey, planted};
 
 use super::world::{World, lock};
 
@@ -85,13 +85,20 @@ impl LaneStore for SimLaneStore {
             let fails = world
                 .rng
                 .chance(self.store.fails_percent.load(Ordering::Relaxed));
+            if !world.step() {
+                return std::future::pending().await;
+            }
+            if fails {
+                world.trace.fired("store failed");
+            }
             if fails && world.rng.chance(50) {
                 return Err(StateError::Unavailable("simulated refusal".into()));
             }
             {
                 let mut rows = lock(&self.store.rows);
                 let row = rows.entry(self.key.clone()).or_default();
-                if row.counter != self.counter {
+                if row.counter != self.counter && !planted!("lease-ignored") {
+                    world.trace.fired("store fenced");
                     return Err(StateError::Fenced);
                 }
                 if row

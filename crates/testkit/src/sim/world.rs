@@ -1,17 +1,24 @@
 //! The executor, the clock, the dice and the CPU pool of a simulated world.
+//!
+//! A world can be halted, at a step of its disks and stores or for any other reason: from then on
+//! nothing runs and no disk answers, until what is left of the process was killed and the world goes
+//! on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hydrant_core::BoxFuture;
 use hydrant_core::clock::Clock;
+use hydrant_core::disk::Abort;
 use hydrant_core::offload::{Job, Offload};
 use hydrant_core::rng::Rng;
+
+use super::trace::Trace;
 
 /// Wall clock at the start of every world: 2026-01-01T00:00:00Z.
 pub const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -55,17 +62,56 @@ struct Inner {
     timers: BTreeMap<(Duration, u64), Waker>,
 }
 
+/// A kind of step of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory is changed or synced.
+    Name,
+    /// A file is synced.
+    Sync,
+}
+
+/// Why nothing runs any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The step was reached that the world was to stop at.
+    Step,
+    /// The process gave up: durability can no longer be promised.
+    Abort(String),
+}
+
+/// Where a world stands still, and whether it does.
+#[derive(Default)]
+struct Steps {
+    done: u64,
+    until: Option<u64>,
+    /// Steps of a kind that are left until it is halted.
+    left: Option<(Kind, u64)>,
+    halted: Option<Halt>,
+}
+
+/// Longest that others run while one is in a blocking call, in milliseconds.
+const INTERLEAVE_MS: u64 = 80;
+
 /// A simulated world. Clones are the same one.
 #[derive(Clone)]
 pub struct World {
     inner: Arc<Mutex<Inner>>,
     tasks: Arc<Mutex<BTreeMap<u64, Task>>>,
+    frozen: Arc<Mutex<BTreeSet<u64>>>,
     next_task: Arc<AtomicU64>,
+    wall_skew_ms: Arc<AtomicI64>,
+    steps: Arc<Mutex<Steps>>,
+    halted: Arc<AtomicBool>,
+    interleaving: Arc<AtomicBool>,
     /// The dice.
     pub rng: Arc<SimRng>,
+    /// What happened.
+    pub trace: Arc<Trace>,
 }
 
 struct Task {
+    group: u64,
     future: BoxFuture<'static, ()>,
     woken: Arc<Flag>,
 }
@@ -84,18 +130,30 @@ impl World {
         Self {
             inner: Arc::default(),
             tasks: Arc::default(),
+            frozen: Arc::default(),
             next_task: Arc::default(),
+            wall_skew_ms: Arc::default(),
+            steps: Arc::default(),
+            halted: Arc::default(),
+            interleaving: Arc::default(),
             rng: Arc::new(SimRng::new(seed)),
+            trace: Arc::default(),
         }
     }
 
-    /// Adds a task; it is polled from the next step on.
+    /// Adds a task of no group; it is polled from the next step on.
     pub fn start(&self, future: impl Future<Output = ()> + Send + 'static) -> u64 {
+        self.start_in(0, future)
+    }
+
+    /// Adds a task that belongs to a group: a process, say.
+    pub fn start_in(&self, group: u64, future: impl Future<Output = ()> + Send + 'static) -> u64 {
         let id = self.next_task.fetch_add(1, Ordering::Relaxed);
         let woken = Arc::new(Flag(AtomicBool::new(true)));
         lock(&self.tasks).insert(
             id,
             Task {
+                group,
                 future: Box::pin(future),
                 woken,
             },
@@ -109,43 +167,88 @@ impl World {
         task.is_some()
     }
 
+    /// Kills all tasks of a group, each at the await it stands at.
+    pub fn kill_group(&self, group: u64) {
+        let of_group = |task: &Task| task.group == group;
+        let mut tasks = lock(&self.tasks);
+        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut *tasks)
+            .into_iter()
+            .partition(|(_, task)| of_group(task));
+        *tasks = kept;
+        drop(tasks);
+        lock(&self.frozen).remove(&group);
+        drop(gone);
+    }
+
+    /// Stops polling a group, as a machine that is paused, or goes on with it.
+    pub fn freeze(&self, group: u64, frozen: bool) {
+        let mut groups = lock(&self.frozen);
+        if frozen {
+            groups.insert(group);
+        } else {
+            groups.remove(&group);
+        }
+    }
+
     /// Whether a task has not ended.
     pub fn lives(&self, task: u64) -> bool {
         lock(&self.tasks).contains_key(&task)
     }
 
-    /// Runs until `until` of virtual time, or until no task is left.
+    /// Runs until `until` of virtual time, until no task is left, or until the world is halted.
     pub fn run_until(&self, until: Duration) {
-        loop {
-            if self.poll_one() {
-                continue;
-            }
-            let mut inner = lock(&self.inner);
-            let next = inner
-                .timers
-                .keys()
-                .next()
-                .copied()
-                .filter(|(at, _)| *at <= until);
-            let Some(key) = next else {
+        while !self.is_halted() {
+            if !self.poll_one() && !self.pass_time(until) {
+                let mut inner = lock(&self.inner);
                 inner.now = inner.now.max(until);
                 return;
-            };
-            inner.now = inner.now.max(key.0);
-            let waker = inner.timers.remove(&key);
-            drop(inner);
-            if let Some(waker) = waker {
-                waker.wake();
             }
         }
     }
 
+    /// Goes to the next timer, if that is due by `until`, and wakes who waits for it.
+    fn pass_time(&self, until: Duration) -> bool {
+        let mut inner = lock(&self.inner);
+        let next = inner.timers.keys().next().copied();
+        let Some(key) = next.filter(|(at, _)| *at <= until) else {
+            return false;
+        };
+        inner.now = inner.now.max(key.0);
+        let waker = inner.timers.remove(&key);
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Called from within a blocking call: lets other tasks run for a moment, as they do while a
+    /// thread waits for the disk. Does nothing inside of itself.
+    pub fn interleave(&self) {
+        if self.is_halted()
+            || self.rng.chance(40)
+            || self.interleaving.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let until = self.monotonic() + Duration::from_millis(self.rng.below(INTERLEAVE_MS));
+        for _ in 0..self.rng.between(1, 60) {
+            if self.is_halted() || (!self.poll_one() && !self.pass_time(until)) {
+                break;
+            }
+        }
+        self.interleaving.store(false, Ordering::Relaxed);
+    }
+
     /// Polls one of the woken tasks, chosen by the dice. Says whether there was one.
     fn poll_one(&self) -> bool {
+        let frozen = lock(&self.frozen).clone();
         let mut tasks = lock(&self.tasks);
         let woken: Vec<u64> = tasks
             .iter()
-            .filter(|(_, task)| task.woken.0.load(Ordering::Relaxed))
+            .filter(|(_, task)| {
+                task.woken.0.load(Ordering::Relaxed) && !frozen.contains(&task.group)
+            })
             .map(|(id, _)| *id)
             .collect();
         if woken.is_empty() {
@@ -174,6 +277,75 @@ impl World {
         let micros = self.rng.below(most * 1000 + 1);
         self.sleep(Duration::from_micros(micros))
     }
+
+    /// Moves the wall clock by so many milliseconds, either way.
+    pub fn move_wall(&self, by_ms: i64) {
+        self.wall_skew_ms.fetch_add(by_ms, Ordering::Relaxed);
+    }
+
+    /// Steps of disks and stores so far.
+    pub fn steps(&self) -> u64 {
+        lock(&self.steps).done
+    }
+
+    /// Halts the world with the `steps`-th step from now; 0 takes that back.
+    pub fn halt_after(&self, steps: u64) {
+        let mut all = lock(&self.steps);
+        all.left = None;
+        all.until = (steps > 0).then(|| all.done + steps);
+    }
+
+    /// Halts the world with the so-manieth step of this kind from now.
+    pub fn halt_at(&self, kind: Kind, steps: u64) {
+        lock(&self.steps).left = (steps > 0).then_some((kind, steps));
+    }
+
+    /// Takes note that the step that comes is of this kind.
+    pub(crate) fn comes(&self, kind: Kind) {
+        let mut steps = lock(&self.steps);
+        if let Some((of, left)) = &mut steps.left
+            && *of == kind
+        {
+            *left -= 1;
+            if *left == 0 {
+                (steps.left, steps.until) = (None, Some(0));
+            }
+        }
+    }
+
+    /// Takes a step. Says whether the world goes on after it.
+    pub fn step(&self) -> bool {
+        let mut steps = lock(&self.steps);
+        steps.done += 1;
+        if steps.until.is_some_and(|until| steps.done >= until) && steps.halted.is_none() {
+            steps.halted = Some(Halt::Step);
+            self.halted.store(true, Ordering::Relaxed);
+        }
+        steps.halted.is_none()
+    }
+
+    /// Whether nothing runs any more.
+    pub fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+    }
+
+    /// Goes on; gives why it was halted, if it was.
+    pub fn go_on(&self) -> Option<Halt> {
+        let mut steps = lock(&self.steps);
+        (steps.until, steps.left) = (None, None);
+        self.halted.store(false, Ordering::Relaxed);
+        steps.halted.take()
+    }
+}
+
+impl Abort for World {
+    fn abort(&self, reason: &str) {
+        let mut steps = lock(&self.steps);
+        if steps.halted.is_none() {
+            steps.halted = Some(Halt::Abort(reason.to_owned()));
+        }
+        self.halted.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Clock for World {
@@ -182,7 +354,8 @@ impl Clock for World {
     }
 
     fn wall_ms(&self) -> u64 {
-        EPOCH_MS + u64::try_from(self.monotonic().as_millis()).unwrap_or(0)
+        let true_ms = EPOCH_MS + u64::try_from(self.monotonic().as_millis()).unwrap_or(0);
+        true_ms.saturating_add_signed(self.wall_skew_ms.load(Ordering::Relaxed))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
@@ -233,6 +406,8 @@ impl Drop for Timer {
 pub struct SimOffload {
     world: World,
     width: usize,
+    group: Option<u64>,
+    longest_ms: u64,
 }
 
 impl SimOffload {
@@ -241,16 +416,40 @@ impl SimOffload {
         Self {
             world: world.clone(),
             width,
+            group: None,
+            longest_ms: 2,
         }
+    }
+
+    /// A pool whose jobs take up to so long.
+    #[must_use]
+    pub fn slow(mut self, longest_ms: u64) -> Self {
+        self.longest_ms = longest_ms;
+        self
+    }
+
+    /// A pool whose jobs run beside whoever handed them over, as tasks of this group.
+    #[must_use]
+    pub fn beside(mut self, group: u64) -> Self {
+        self.group = Some(group);
+        self
     }
 }
 
 impl Offload for SimOffload {
     fn submit(&self, job: Job) -> BoxFuture<'static, ()> {
-        let pause = self.world.random_pause(2);
-        Box::pin(async move {
+        let pause = self.world.random_pause(self.longest_ms);
+        let run = async move {
             pause.await;
             job();
+        };
+        let Some(group) = self.group else {
+            return Box::pin(run);
+        };
+        let world = self.world.clone();
+        Box::pin(async move {
+            world.random_pause(1).await;
+            world.start_in(group, run);
         })
     }
 

@@ -31,6 +31,8 @@ REDACT = ROOT / "transforms" / "redact" / "redact.wasm"
 START_SECONDS = 30
 # The service itself gives up draining after 25 s.
 STOP_SECONDS = 40
+# With less, the service takes no records.
+FREE_SHARE = 0.1
 
 
 class Failed(Exception):
@@ -269,6 +271,8 @@ def read_stream(client, stream):
 def workspace():
     """A temporary folder; kept, and the service's last words printed, where the test fails."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="hydrant-e2e-"))
+    disk = shutil.disk_usage(folder)
+    check(disk.free > disk.total * FREE_SHARE, f"{disk.free >> 30} GiB of the disk are free: puts would be refused")
     try:
         yield folder
     except BaseException:

@@ -120,6 +120,11 @@ fn read(path: &Path, cx: &mut Context) -> Option<Config> {
             Err(message) => cx.faults.push(whole_file(&path, message, "")),
         }
     }
+    understand(roots, cx)
+}
+
+/// Makes a configuration of the trees of its files.
+pub(super) fn understand(mut roots: Vec<Node>, cx: &mut Context) -> Option<Config> {
     for root in &mut roots {
         substitute(root, "", cx);
     }

@@ -15,6 +15,10 @@ mod measure;
 
 pub mod error;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use error::Error;
 pub use measure::PutDecoder;
 pub use server::{Server, bind, serve};

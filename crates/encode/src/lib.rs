@@ -16,6 +16,10 @@ mod convert;
 
 mod error;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use convert::fuzzing;
+
 pub use convert::schema::{Fields, Schema, Type};
 pub use error::Error;
 pub use settings::{Compression, Delimiter, Format, ParquetCompression, ParquetSettings, build};

@@ -242,7 +242,7 @@ pub(crate) fn records(header: FrameHeader, frame: &Bytes) -> Option<(u64, Record
     ))
 }
 
-fn header_check(seed: u32, fixed: &[u8]) -> [u8; 2] {
+pub(crate) fn header_check(seed: u32, fixed: &[u8]) -> [u8; 2] {
     let crc = crc32c(seed, &[&fixed[4..34]]).to_le_bytes();
     [crc[0], crc[1]]
 }

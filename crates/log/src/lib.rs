@@ -39,6 +39,10 @@ pub mod repair;
 
 pub mod disk;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use disk::{ProcessAbort, RealDisk};
 pub use env::{Content, Env, LogOptions, SyncPoint};
 pub use error::Error;

@@ -20,6 +20,8 @@ pub(crate) const UNFINISHED: &str = ".tmp";
 
 const MAGIC: &[u8; 8] = b"hydrlog\n";
 const FORMAT: u32 = 1;
+/// No log comes to half of all numbers, and what is counted on from there stays within them.
+const BASE_LSN_MAX: u64 = 1 << 63;
 const EXTENSION: &str = ".seg";
 const SPARE: &str = "spare-";
 
@@ -86,6 +88,11 @@ impl SegmentHeader {
         if header.number != number {
             return Err(corrupt("its header names another segment"));
         }
+        if !(1..=BASE_LSN_MAX).contains(&header.base_lsn) {
+            return Err(corrupt(
+                "its first record has a number that no log comes to",
+            ));
+        }
         Ok(header)
     }
 }
@@ -138,6 +145,20 @@ mod tests {
                 Err(Error::Corrupt { .. }) => assert!(!version, "{bit}"),
                 other => panic!("bit {bit}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_header_whose_first_record_cannot_be_is_refused() {
+        for base_lsn in [0, (1 << 63) + 1, u64::MAX] {
+            let header = SegmentHeader {
+                log_id: [7; 16],
+                number: 9,
+                base_lsn,
+                instance: [3; 16],
+            };
+            let read = SegmentHeader::decode(Path::new("x"), 9, &header.encode());
+            assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
         }
     }
 

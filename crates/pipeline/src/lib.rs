@@ -30,6 +30,10 @@ pub mod status;
 
 pub mod error;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use error::LaneError;
 pub use hints::{Hints, SealReason};
 pub use plan::{Plan, Versions};

@@ -11,6 +11,15 @@ pub mod local;
 
 pub mod kinesis;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! Bodies of fuzz targets: run over a checked-in corpus as tests, and by `cargo xtask fuzz`.
+
+    pub use crate::deaggregate::fuzzing::aggregate;
+    pub use crate::kinesis::fuzzing::get_records;
+}
+
 pub use deaggregate::{Deaggregation, deaggregate};
 pub use kinesis::{KinesisClient, KinesisSettings, KinesisSource, Pace};
 pub use local::EmbeddedSource;

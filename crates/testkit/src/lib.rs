@@ -9,3 +9,5 @@ pub mod inline;
 pub mod clock;
 
 pub mod http;
+
+pub mod corpus;

@@ -30,6 +30,13 @@ impl Cache {
         Ok(Self { root })
     }
 
+    /// A folder for what is built and found, made where it is missing.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.root.join(name);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(folder)
+    }
+
     /// The folder of the tool `name`, installed by `install` unless it already carries `stamp`.
     /// Others that want the same tool wait; what is left of an attempt that failed is removed.
     pub(crate) fn once(

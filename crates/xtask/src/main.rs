@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask sim`, `cargo xtask chaos`,
-//! `cargo xtask bench`, `cargo xtask deny`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask sim`, `cargo xtask fuzz`, `cargo xtask
+//! bench`, and others.
 //!
 //! One file per command; `cache`, `services` and `process` are what they share. Nothing here is
 //! shipped.
@@ -7,6 +7,7 @@
 mod bench;
 mod cache;
 mod deny;
+mod fuzz;
 mod prerequisites;
 mod process;
 mod services;
@@ -33,6 +34,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   deny [--advisories]     checks the dependencies by cargo-deny and .deny.toml: licences, sources, one
                           TLS, one version of each; or for known vulnerabilities and yanked crates,
                           which needs the network: the database is fetched from GitHub
+  fuzz TARGET [--seconds N]
+                          looks for inputs that break a target of tests/fuzz, for 60 s where not said
+                          otherwise; with a file instead, runs that input again; `cargo xtask fuzz
+                          --list` names the targets
 
 What these install goes to $HYDRANT_CACHE, by default $XDG_CACHE_HOME/hydrant or ~/.cache/hydrant.";
 
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
         "crashpoints" if rest.is_empty() => sim::run(&["--crashpoints".to_owned()]),
         "bench" => bench::run(rest),
         "deny" => deny::run(rest),
+        "fuzz" => fuzz::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -25,6 +25,9 @@ mod encoding;
 
 mod write;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod tests;
 

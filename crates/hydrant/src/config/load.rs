@@ -115,11 +115,16 @@ fn read(path: &Path, cx: &mut Context) -> Option<Config> {
         let file = cx.files.len();
         cx.files
             .push(std::path::absolute(&path).unwrap_or_else(|_| path.clone()));
-        match read_text(&path) {
+        match read_text(&path, FILE_MAX_BYTES) {
             Ok(text) => roots.extend(parse(&text, file, cx)),
             Err(message) => cx.faults.push(whole_file(&path, message, "")),
         }
     }
+    understand(roots, cx)
+}
+
+/// Makes a configuration of the trees of its files.
+pub(super) fn understand(mut roots: Vec<Node>, cx: &mut Context) -> Option<Config> {
     for root in &mut roots {
         substitute(root, "", cx);
     }
@@ -160,8 +165,9 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = read_bounded(path, FILE_MAX_BYTES)?;
+/// The text of a file, or what is wrong with it, to be said behind its name.
+pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, String> {
+    let bytes = read_bounded(path, limit)?;
     String::from_utf8(bytes).map_err(|error| {
         format!(
             "is not UTF-8 text from byte {}",

@@ -32,6 +32,10 @@ mod version;
 
 mod schema;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use self::context::Environment;
 pub use self::fault::Fault;
 pub use self::load::{Checked, ModuleChecker, Places, check, load, load_with};

@@ -7,7 +7,11 @@ use serde_json::{Value as Json, json};
 use super::context::{Context, join};
 use super::fields::{Fields, Section};
 use super::kinds::{FilePath, Kind, Text};
+use super::load::read_text;
 use super::node::{Node, Value};
+
+/// Largest file of a secret: far more than a key has, and little to read where it is another file.
+const SECRET_MAX_BYTES: u64 = 64 << 10;
 
 /// A password or key. It has no `Display` and no serialized form, and `Debug` is redacted.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,14 +64,10 @@ fn reference(f: &mut Fields<'_>) -> Option<Secret> {
         return None;
     }
     if let Some(file) = file? {
-        return match std::fs::read_to_string(&file) {
+        return match read_text(&file, SECRET_MAX_BYTES) {
             Ok(text) => Some(Secret(text.trim_end_matches(['\r', '\n']).to_owned())),
-            Err(error) => {
-                f.fault(
-                    "file",
-                    format!("{} cannot be read: {error}", file.display()),
-                    "",
-                );
+            Err(what) => {
+                f.fault("file", format!("{} {what}", file.display()), "");
                 None
             }
         };

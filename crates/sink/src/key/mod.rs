@@ -8,6 +8,10 @@ mod expression;
 
 mod time_pattern;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};

@@ -7,6 +7,9 @@
 
 mod message;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use hydrant_core::{Records, RecordsBuilder};
 use hydrant_log::stream::{HashRange, hash_key};
 use md5::{Digest as _, Md5};

@@ -9,7 +9,7 @@ use minicbor::data::Type;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
 
-use super::decode::{Answered, Gather, Wrong};
+use super::gather::{Answered, Gather, Wrong};
 
 /// Makes the body of a call for up to `limit` records.
 pub(super) fn request(iterator: &str, limit: i32, arn: Option<&str>) -> Vec<u8> {
@@ -191,7 +191,7 @@ mod tests {
     use minicbor::Encoder;
     use minicbor::data::Tag;
 
-    use super::super::decode::{Gather, Wrong};
+    use super::super::gather::{Gather, Wrong};
     use super::{answer, error};
 
     const NUMBER: &str = "49571904859951697672938815047093113543517771024281110226";

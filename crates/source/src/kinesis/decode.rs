@@ -3,9 +3,10 @@
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_smithy_types::body::SdkBody;
-use hydrant_core::{Position, Records, RecordsBuilder};
+use hydrant_core::{Position, Records};
 
 use super::cbor;
+use super::gather::{Answered, Gather, Seen, Wrong};
 
 /// Data and what stands around it is at least so large: for how many there is room at first.
 const RECORD_BYTES: usize = 256;
@@ -19,14 +20,6 @@ pub(super) enum Answer {
     Cbor(SdkBody),
 }
 
-/// What an answer says beside its records.
-#[derive(Debug, Default)]
-pub(super) struct Answered {
-    /// The next iterator; none at the end of the shard.
-    pub(super) next: Option<String>,
-    pub(super) behind_ms: u64,
-}
-
 /// An answer taken apart.
 #[derive(Debug)]
 pub(super) struct Decoded {
@@ -35,29 +28,6 @@ pub(super) struct Decoded {
     /// All that came.
     pub(super) seen: Seen,
     pub(super) answered: Answered,
-}
-
-/// How much an answer had.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) records: usize,
-    /// Bytes of data.
-    pub(super) bytes: usize,
-}
-
-/// Why an answer cannot be used.
-#[derive(Debug)]
-pub(super) enum Wrong {
-    /// It is not what Kinesis sends: another one may be.
-    Malformed(String),
-    /// Sequence numbers are none, or do not rise.
-    Numbers(String),
-}
-
-impl From<minicbor::decode::Error> for Wrong {
-    fn from(error: minicbor::decode::Error) -> Self {
-        Self::Malformed(error.to_string())
-    }
 }
 
 impl Answer {
@@ -114,57 +84,6 @@ fn json(output: GetRecordsOutput, after: Position) -> Result<(Gather, Answered),
 fn data_bytes(output: &GetRecordsOutput) -> usize {
     let records = output.records().iter();
     records.map(|record| record.data().as_ref().len()).sum()
-}
-
-/// Gathers records whose numbers must rise.
-pub(super) struct Gather {
-    builder: RecordsBuilder,
-    after: Position,
-    last: Option<Position>,
-    seen: Seen,
-}
-
-impl Gather {
-    pub(super) fn new(records: usize, bytes: usize, after: Position) -> Self {
-        Self {
-            builder: RecordsBuilder::with_capacity(records, bytes),
-            after,
-            last: None,
-            seen: Seen::default(),
-        }
-    }
-
-    /// Adds a record, unless it stands at or before the asked position.
-    pub(super) fn push(
-        &mut self,
-        number: &str,
-        arrival_ms: u64,
-        key: &[u8],
-        data: &[u8],
-    ) -> Result<(), Wrong> {
-        let position = Position::from_decimal(number)
-            .filter(|position| *position > Position::START)
-            .ok_or_else(|| {
-                let number = number.escape_debug();
-                Wrong::Numbers(format!("`{number}` is no sequence number"))
-            })?;
-        if self.last.is_some_and(|last| position <= last) {
-            return Err(Wrong::Numbers(format!(
-                "sequence numbers do not rise at {number}"
-            )));
-        }
-        self.last = Some(position);
-        self.seen.records += 1;
-        self.seen.bytes += data.len();
-        if position > self.after && !position.same_sequence(&self.after) {
-            self.builder.push(position, arrival_ms, key, data);
-        }
-        Ok(())
-    }
-
-    pub(super) fn done(self) -> (Records, Seen) {
-        (self.builder.build(), self.seen)
-    }
 }
 
 #[cfg(test)]

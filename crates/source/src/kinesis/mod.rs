@@ -15,6 +15,8 @@ mod cursor;
 
 mod decode;
 
+mod gather;
+
 mod pace;
 
 mod source;
@@ -26,6 +28,9 @@ mod stream;
 mod read;
 
 mod check;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 pub use client::{KinesisClient, KinesisSettings};
 pub use pace::Pace;

@@ -13,7 +13,8 @@ use hydrant_log::stream::Parts;
 
 use super::client::{Failure, Shard, Slot};
 use super::cursor::{Learned, Poll};
-use super::decode::{Answer, Answered, Decoded, Seen, Wrong};
+use super::decode::{Answer, Decoded};
+use super::gather::{Answered, Seen, Wrong};
 use super::start::Begin;
 use super::stream::{DESCRIBED_LATELY, Shared, There};
 use crate::deaggregate::deaggregate;

@@ -374,6 +374,18 @@ fn files_that_cannot_be_read_are_told_by_name() {
 }
 
 #[test]
+fn a_file_that_is_too_large_for_a_secret_is_not_read() {
+    let key = "k".repeat((64 << 10) + 1);
+    let text = delivery(
+        "      s3: { bucket: lake, region: us-east-1, credentials: { access_key_id: a, secret_access_key: { file: key } } }\n",
+    );
+    let folder = folder(&[("hydrant.yaml", &text), ("key", &key)]);
+    let found = load_with(&folder.path().join("hydrant.yaml"), environment()).unwrap_err();
+    let shown = found[0].to_string();
+    assert!(shown.ends_with("key is larger than 65536 bytes"), "{shown}");
+}
+
+#[test]
 fn check_hands_each_module_to_its_checker() {
     let text = "delivery_streams:\n  raw:\n    source: { kinesis: { stream: s } }\n    processors:\n      - \
                 wasm:\n          module: good.wasm\n      - wasm: { module: bad.wasm, config: { b: 1, a: [x] } }\n    destination: { \

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         crashpoints(threads)
     } else if asked.planted {
         plants(&asked, threads)
-    } else if asked.seed.is_some() && asked.seeds.is_none() {
+    } else if asked.seed.is_some() && asked.seeds.is_none() && asked.minutes.is_none() {
         one(&asked)
     } else {
         many(&asked, threads)

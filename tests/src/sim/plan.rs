@@ -384,12 +384,12 @@ impl Plan {
     fn remote(&mut self, rng: &SimRng, place: Place) {
         self.sizes.place = place;
         self.sizes.shards = u32::try_from(rng.between(1, 3)).unwrap();
-        for _ in 0..rng.between(1, 5) {
+        for _ in 0..rng.between(2, 6) {
             let most = if rng.chance(70) { 8 } else { 70 };
-            let (percent, ms) = (rng.between(1, most), rng.between(500, 6000));
+            let (percent, ms) = (rng.between(1, most), rng.between(1000, 8000));
             self.at(Self::some_time(rng), What::Source(percent, ms));
         }
-        self.sizes.io_ms = rng.between(1, 150);
+        self.sizes.io_ms = rng.between(1, 300);
         self.crashes(rng, 0, 8, place == Place::Remote);
         if rng.chance(50) {
             self.sink(rng, 2);

@@ -440,9 +440,7 @@ impl<'a> Run<'a> {
     /// Stops the process as an operator does: what was read is delivered, up to a limit of time.
     fn restart(&mut self) {
         self.world.trace.fired("stopped");
-        for live in &self.live {
-            live.stop.send_replace(true);
-        }
+        self.tell_to_stop();
         let until = self.world.monotonic() + Duration::from_secs(2);
         self.world.run_until(until);
         if self.world.is_halted() {
@@ -450,6 +448,16 @@ impl<'a> Run<'a> {
         }
         self.kill_all();
         self.start();
+    }
+
+    /// Tells what runs to stop. Not where a task has several lanes: a `watch` channel of tokio wakes
+    /// its receivers in an order that no seed decides, and the run would not be the same again.
+    fn tell_to_stop(&self) -> bool {
+        let one_lane = self.shared.sizes.shards == 1;
+        for live in self.live.iter().filter(|_| one_lane) {
+            live.stop.send_replace(true);
+        }
+        one_lane
     }
 
     fn set_source(&self, percent: u64) {
@@ -622,8 +630,8 @@ impl<'a> Run<'a> {
     }
 
     fn stop(&mut self) {
-        for live in &self.live {
-            live.stop.send_replace(true);
+        if !self.tell_to_stop() {
+            return;
         }
         let bound = self.world.monotonic() + STOP_BOUND;
         let runs = |live: &Live| live.running.load(Ordering::Relaxed) > 0;

@@ -108,7 +108,10 @@ impl Scalar {
     /// Takes a replaced value out of a message again.
     pub(super) fn conceal(&self, message: &str) -> String {
         match &self.original {
-            Some(original) if !self.text.is_empty() => message.replace(&self.text, original),
+            // Messages show texts escaped, which those with quotes in them are not the same as.
+            Some(original) if !self.text.is_empty() => message
+                .replace(&self.text, original)
+                .replace(&self.text.escape_debug().to_string(), original),
             _ => message.to_owned(),
         }
     }

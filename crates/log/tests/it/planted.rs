@@ -37,7 +37,8 @@ fn there_is_one_place_that_syncs() {
                 continue;
             }
             // A repair that fails to sync ends, and is made again on new files: nobody has the log open.
-            if path.ends_with("src/disk.rs") || path.ends_with("src/repair.rs") {
+            let exempt = ["src/disk.rs", "src/repair.rs", "src/fuzzing.rs"];
+            if exempt.iter().any(|name| path.ends_with(name)) {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();

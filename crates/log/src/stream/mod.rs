@@ -10,9 +10,7 @@ pub mod catalogue;
 
 pub mod shard;
 
-pub mod md5;
-
-mod hash;
+pub mod hash;
 
 pub mod sequence;
 

@@ -4,7 +4,7 @@
 use hydrant_core::{Position, RecordsBuilder};
 
 use super::error::StreamError;
-use super::md5;
+use super::hash::hash_key;
 use super::registry::Stream;
 use super::shard::ShardId;
 use crate::log::Entry;
@@ -212,15 +212,17 @@ impl Stream {
         if let (Some(only), None) = (open.next(), open.next()) {
             return vec![only; records.len()];
         }
-        let keys = records.iter().map(|record| record.partition_key.as_bytes());
-        let hashes = md5::of_all(keys).into_iter().zip(records);
-        let hashes = hashes.map(|(hash, record)| record.explicit_hash_key.unwrap_or(hash));
+        let hash = |record: &PutOutline<'_>| {
+            let explicit = record.explicit_hash_key;
+            explicit.unwrap_or_else(|| hash_key(record.partition_key.as_bytes()))
+        };
         let takes = |hash| {
             let takes = |shard: &super::Shard| is_open(shard) && shard.range.contains(hash);
             shards.iter().position(takes)
         };
-        hashes
-            .map(|hash| takes(hash).expect("the open shards cover the hash space"))
+        records
+            .iter()
+            .map(|record| takes(hash(record)).expect("the open shards cover the hash space"))
             .collect()
     }
 }

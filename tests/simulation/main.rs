@@ -10,4 +10,6 @@ mod neighbours;
 
 mod stalled_source;
 
+mod lost_range;
+
 mod whole;

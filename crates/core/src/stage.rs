@@ -2,6 +2,7 @@
 //! real implementer and a simulated one.
 
 use std::any::Any;
+use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,13 +46,13 @@ pub enum SourceError {
     /// Throttled, unreachable, or anything else that passes.
     #[error("the source cannot be read now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Records after the asked position are gone. `oldest` is the first that is left.
-    #[error("records after {after} are no longer in the source; the oldest left is {oldest}")]
+    /// Records after the asked position are gone, up to and with `through`: reading goes on there.
+    #[error("records after {after} are no longer in the source, up to {through}")]
     Trimmed {
         /// What was asked for.
         after: Position,
-        /// The oldest record there is.
-        oldest: Position,
+        /// The last position that is gone; whatever is left comes after it.
+        through: Position,
     },
     /// The stream or lane does not exist, credentials are wrong, data is corrupted.
     #[error("{0}")]
@@ -312,8 +313,24 @@ pub struct FailedRecord<'a> {
     pub at_ms: u64,
 }
 
-/// Writes failed records as lines of an error object.
+/// Records that the source no longer had when they were to be read.
+#[derive(Clone, Debug)]
+pub struct LostRecords<'a> {
+    /// Their lane.
+    pub lane: &'a Lane,
+    /// They came after this position.
+    pub after: Position,
+    /// Where what is lost ends: before the first record that was left, or with this position.
+    pub until: Bound<Position>,
+    /// The `at_ms` of the range that reports them.
+    pub at_ms: u64,
+}
+
+/// Writes what an error object holds.
 pub trait ErrorFormat: Send + Sync {
-    /// Appends one line, newline included.
+    /// Appends the line of a failed record, newline included.
     fn line(&self, record: &FailedRecord<'_>, out: &mut Vec<u8>);
+
+    /// Appends the line that says what the source has lost, newline included.
+    fn loss(&self, lost: &LostRecords<'_>, out: &mut Vec<u8>);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use hydrant_core::stage::Source;
+use hydrant_core::stage::{Completed, SinkError, Source};
 use hydrant_core::state::{LaneState, LaneStore};
 use hydrant_core::{LaneKey, Position, planted};
 
@@ -85,13 +85,19 @@ pub(crate) async fn deliver(
         range.has_objects() && !intended && !hooks.skip_intent() && !planted!("no-intent");
     let (mut objects, mut late) = (range.objects, Vec::new());
     if planted!("completed-before-intent") {
-        late = complete(std::mem::take(&mut objects), &mut totals, &*hooks).await?;
+        late = complete(
+            std::mem::take(&mut objects),
+            &mut totals,
+            &*hooks,
+            range.maimed,
+        )
+        .await?;
     }
     if wants_intent {
         intend(&mut *store, position, &range.intent).await?;
     }
     hooks.reached("after-intent");
-    late.extend(complete(objects, &mut totals, &*hooks).await?);
+    late.extend(complete(objects, &mut totals, &*hooks, range.maimed).await?);
     hooks.reached("after-objects");
     store
         .store(LaneState {
@@ -142,6 +148,7 @@ async fn complete(
     objects: Vec<Option<Ready>>,
     totals: &mut Totals,
     hooks: &dyn Hooks,
+    maimed: bool,
 ) -> Result<Vec<Ready>, LaneError> {
     let data_objects = usize::try_from(totals.objects).unwrap_or(usize::MAX);
     let mut completing = FuturesUnordered::new();
@@ -158,7 +165,14 @@ async fn complete(
         completing.push(async move {
             let done = ready.upload.complete().await;
             drop(ready.permit);
-            done
+            match done {
+                // It was put before records of its range were lost, and has more than this one.
+                Err(SinkError::Mismatch { place }) if maimed => {
+                    tracing::warn!(place, "the object is there as it was before the loss");
+                    Ok(Completed::AlreadyThere)
+                }
+                done => done,
+            }
         });
     }
     while let Some(done) = completing.next().await {

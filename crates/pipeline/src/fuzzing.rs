@@ -36,6 +36,8 @@ mod tests {
             generation: 3,
             at_ms: 1_700_000_000_345,
             overruns: (0..overruns).map(call).collect(),
+            first: (overruns > 0).then(|| Position::from_u64(5)),
+            object_ms: (overruns > 0).then_some(1_700_000_000_123),
         };
         intent.encode().expect("it is short").to_vec()
     }

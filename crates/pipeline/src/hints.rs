@@ -45,6 +45,8 @@ pub enum SealReason {
     Stop,
     /// It is redone, and the cut of its intent is reached.
     Redo,
+    /// The source has lost records: that is reported at once.
+    Loss,
 }
 
 impl SealReason {
@@ -59,6 +61,7 @@ impl SealReason {
             Self::LaneEnd => "lane_end",
             Self::Stop => "stop",
             Self::Redo => "redo",
+            Self::Loss => "loss",
         }
     }
 }

@@ -2,12 +2,13 @@
 //! do not give. Written before anything of the range becomes visible (invariants I3 and I14).
 //!
 //! CBOR map: 0 format version, 1 cut (32 bytes), 2 version digest (32 bytes), 3 generation,
-//! 4 `at_ms`, 5 overruns.
+//! 4 `at_ms`, 5 overruns, 6 first (32 bytes), 7 `object_ms`; the last two may be absent.
 
 use bytes::Bytes;
 use hydrant_core::outcomes::Call;
 use hydrant_core::state::INTENT_MAX_BYTES;
 use hydrant_core::{Digest, Position};
+use minicbor::bytes::ByteArray;
 
 use crate::error::LaneError;
 
@@ -58,6 +59,12 @@ pub struct Intent {
     pub at_ms: u64,
     /// Calls that ran out of time, in order.
     pub overruns: Vec<StageCall>,
+    /// Position of the first record of the range, of which its names are made: whoever redoes it
+    /// sees by this whether the source still has its beginning. Absent in those of early builds.
+    pub first: Option<Position>,
+    /// The arrival that is in the key of the object without partition keys, if there is one: the
+    /// key stays the same where the record that it came from is lost.
+    pub object_ms: Option<u64>,
 }
 
 #[derive(minicbor::Encode, minicbor::Decode)]
@@ -75,6 +82,10 @@ struct Wire {
     at_ms: u64,
     #[n(5)]
     overruns: Vec<StageCall>,
+    #[n(6)]
+    first: Option<ByteArray<32>>,
+    #[n(7)]
+    object_ms: Option<u64>,
 }
 
 impl Intent {
@@ -90,6 +101,8 @@ impl Intent {
             generation: self.generation,
             at_ms: self.at_ms,
             overruns: self.overruns.clone(),
+            first: self.first.map(|first| (*first.as_bytes()).into()),
+            object_ms: self.object_ms,
         };
         let bytes = minicbor::to_vec(&wire).map_err(|error| {
             LaneError::Invariant(format!("an intent cannot be encoded: {error}"))
@@ -124,6 +137,8 @@ impl Intent {
             generation: wire.generation,
             at_ms: wire.at_ms,
             overruns: wire.overruns,
+            first: wire.first.map(|first| Position::from_bytes(first.into())),
+            object_ms: wire.object_ms,
         })
     }
 }
@@ -148,6 +163,8 @@ mod tests {
             generation: u64::MAX,
             at_ms: u64::MAX,
             overruns: vec![call; overruns],
+            first: Some(Position::END),
+            object_ms: Some(u64::MAX),
         }
     }
 
@@ -166,11 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn one_without_its_first_record_is_read() {
+        let old = Intent {
+            first: None,
+            object_ms: None,
+            ..intent(1)
+        };
+        let bytes = old.encode().expect("short");
+        assert_eq!(bytes[0], 0xa6, "what is absent takes no room");
+        assert_eq!(Intent::decode(&bytes).expect("own form"), old);
+    }
+
+    #[test]
     fn garbage_and_later_formats_are_refused() {
         assert!(Intent::decode(b"").is_err());
         assert!(Intent::decode(b"\xff\xff").is_err());
         let mut later = intent(0).encode().expect("short").to_vec();
-        assert_eq!(&later[..3], &[0xa6, 0, 1]);
+        assert_eq!(&later[..3], &[0xa8, 0, 1]);
         later[2] = 2;
         let error = Intent::decode(&later).expect_err("format 2");
         assert!(error.to_string().contains("format 2"), "{error}");

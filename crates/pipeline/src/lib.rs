@@ -14,6 +14,8 @@ mod render;
 
 mod range;
 
+mod loss;
+
 mod object;
 
 pub mod intent;

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use hydrant_core::budget::{Account, Permit};
 use hydrant_core::offload::{Offload, run};
 use hydrant_core::outcomes::PartitionKeys;
-use hydrant_core::stage::{FailedRecord, ObjectId, ObjectMeta, ObjectSink};
+use hydrant_core::stage::{
+    ErrorFormat, FailedRecord, LostRecords, ObjectId, ObjectMeta, ObjectSink,
+};
 use hydrant_core::{BoxFuture, Digest, LaneKey, Position, planted};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::error::LaneError;
 use crate::hints::{Hints, SealReason};
 use crate::intent::{Intent, OVERRUNS_FULL, StageCall};
+use crate::loss::{self, Loss};
 use crate::object::{self, Builder, Feed, Ready};
 use crate::plan::Plan;
 use crate::render::{FailedRaw, Rendered};
@@ -54,6 +57,9 @@ pub(crate) struct OpenRange {
     /// Whether it may end after what it holds now.
     cuttable: bool,
     started: usize,
+    /// The arrival in the key of the object without partition keys: of the intent where it is
+    /// redone, else of the first record of that object.
+    object_ms: Option<u64>,
 }
 
 pub(crate) struct SealedRange {
@@ -64,10 +70,19 @@ pub(crate) struct SealedRange {
     pub(crate) objects: Vec<Option<Ready>>,
     pub(crate) totals: Totals,
     pub(crate) oldest_ms: u64,
+    /// Records of it were lost after its intent: an object of its name may be there that still has
+    /// them, and that one stands.
+    pub(crate) maimed: bool,
 }
 
 impl OpenRange {
-    pub(crate) fn new(context: RangeContext, number: u64, first: Position, at_ms: u64) -> Self {
+    pub(crate) fn new(
+        context: RangeContext,
+        number: u64,
+        first: Position,
+        at_ms: u64,
+        object_ms: Option<u64>,
+    ) -> Self {
         let failures_permit = context.account.take_now(0);
         Self {
             context,
@@ -87,6 +102,7 @@ impl OpenRange {
             oldest_ms: u64::MAX,
             cuttable: true,
             started: 0,
+            object_ms,
         }
     }
 
@@ -166,19 +182,31 @@ impl OpenRange {
         }
     }
 
-    /// Fixes the cut. Gives the sealed range and its error objects, which begin only now.
-    pub(crate) fn seal(mut self, reason: SealReason) -> (SealedRange, Vec<Building>) {
+    /// Fixes the cut: after its last record, or where `cut` says. Gives the sealed range and its
+    /// error objects, which begin only now.
+    pub(crate) fn seal(
+        mut self,
+        reason: SealReason,
+        cut: Option<Position>,
+        losses: Vec<Loss>,
+    ) -> (SealedRange, Vec<Building>) {
         let mut building = Vec::new();
+        let maimed = reason == SealReason::Redo && cut.is_some();
         let failures = std::mem::take(&mut self.failures);
         for (kind, failures) in by_kind(failures) {
             self.totals.error_objects += 1;
             building.push(self.begin_errors(kind, failures));
         }
+        for loss in losses {
+            self.totals.error_objects += 1;
+            self.totals.losses += 1;
+            building.push(self.begin_loss(loss));
+        }
         self.totals.objects = self.objects.len() as u64;
         let sealed = SealedRange {
             number: self.number,
             intent: Intent {
-                cut: self.last,
+                cut: cut.unwrap_or(self.last),
                 version: self.context.plan.version,
                 generation: self.context.generation,
                 at_ms: self.at_ms,
@@ -187,11 +215,14 @@ impl OpenRange {
                 } else {
                     self.overruns
                 },
+                first: Some(self.first),
+                object_ms: self.object_ms,
             },
             reason,
             objects: (0..self.started + building.len()).map(|_| None).collect(),
             totals: self.totals,
-            oldest_ms: self.oldest_ms,
+            oldest_ms: self.oldest_ms.min(self.at_ms),
+            maimed,
         };
         (sealed, building)
     }
@@ -203,6 +234,11 @@ impl OpenRange {
 
     fn begin(&mut self, keys: &PartitionKeys, arrival_ms: u64) -> (OpenObject, Building) {
         self.started += 1;
+        let arrival_ms = if keys.is_empty() {
+            *self.object_ms.get_or_insert(arrival_ms)
+        } else {
+            arrival_ms
+        };
         let plan = &self.context.plan;
         let digest = self.digest(keys, "data");
         let id = ObjectId {
@@ -228,12 +264,55 @@ impl OpenRange {
     }
 
     fn begin_errors(&self, kind: &'static str, failures: Vec<FailedRaw>) -> Building {
+        let arrival_ms = failures
+            .first()
+            .map_or(self.at_ms, |failed| failed.arrival_ms);
+        let expected = failures.iter().map(FailedRaw::line_bytes).sum();
+        let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
+        let lines = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
+            for failed in &failures {
+                let record = FailedRecord {
+                    failure: &failed.failure,
+                    raw: &failed.raw,
+                    position: failed.position,
+                    lane: &lane,
+                    arrival_ms: failed.arrival_ms,
+                    at_ms,
+                };
+                format.line(&record, out);
+            }
+        };
+        self.begin_lines(kind, self.digest(&[], kind), arrival_ms, expected, lines)
+    }
+
+    fn begin_loss(&self, loss: Loss) -> Building {
+        let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
+        let digest = Digest::of_parts(&[self.digest(&[], loss::KIND).as_bytes(), &loss.id()]);
+        let line = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
+            let lost = LostRecords {
+                lane: &lane,
+                after: loss.after,
+                until: loss.until,
+                at_ms,
+            };
+            format.loss(&lost, out);
+        };
+        self.begin_lines(loss::KIND, digest, at_ms, 0, line)
+    }
+
+    /// Begins an error object of the lines that `write` makes, about `expected` bytes.
+    fn begin_lines(
+        &self,
+        kind: &'static str,
+        digest: Digest,
+        arrival_ms: u64,
+        expected: usize,
+        write: impl FnOnce(&dyn ErrorFormat, &mut Vec<u8>) + Send + 'static,
+    ) -> Building {
         let plan = self.context.plan.clone();
         let id = ObjectId {
-            arrival_ms: failures
-                .first()
-                .map_or(self.at_ms, |failed| failed.arrival_ms),
-            digest: self.digest(&[], kind),
+            arrival_ms,
+            digest,
             partition_keys: &[],
             error_kind: Some(kind),
             extension: "",
@@ -241,24 +320,12 @@ impl OpenRange {
         let mut upload = plan
             .error_sink
             .object(self.meta(&*plan.error_sink, &id, None));
-        let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
         let (offload, account) = (self.context.offload.clone(), self.context.account.clone());
-        let expected = failures.iter().map(FailedRaw::line_bytes).sum();
         Box::pin(async move {
             let mut permit = account.take_now(expected);
             let lines = run(offload, move || {
                 let mut out = Vec::new();
-                for failed in &failures {
-                    let record = FailedRecord {
-                        failure: &failed.failure,
-                        raw: &failed.raw,
-                        position: failed.position,
-                        lane: &lane,
-                        arrival_ms: failed.arrival_ms,
-                        at_ms,
-                    };
-                    plan.error_format.line(&record, &mut out);
-                }
+                write(&*plan.error_format, &mut out);
                 out
             });
             let lines = lines.await?;

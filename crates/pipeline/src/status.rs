@@ -25,8 +25,10 @@ pub struct Totals {
     pub failed: u64,
     /// Objects, error objects not counted.
     pub objects: u64,
-    /// Error objects.
+    /// Error objects, reports of losses included.
     pub error_objects: u64,
+    /// Times that the source had lost records before they were delivered.
+    pub losses: u64,
     /// Ranges.
     pub ranges: u64,
 }
@@ -49,6 +51,7 @@ impl Totals {
         self.failed += other.failed;
         self.objects += other.objects;
         self.error_objects += other.error_objects;
+        self.losses += other.losses;
         self.ranges += other.ranges;
     }
 }

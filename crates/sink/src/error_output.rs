@@ -6,7 +6,9 @@
 //! lane, the position and the output, and the module's digest where one failed. Times are the
 //! range's, so that a redo repeats every byte (invariant I12).
 
-use hydrant_core::stage::{ErrorFormat, FailedRecord};
+use std::ops::Bound;
+
+use hydrant_core::stage::{ErrorFormat, FailedRecord, LostRecords};
 
 /// The kind whose envelope differs.
 const CONVERSION: &str = "format-conversion-failed";
@@ -46,6 +48,24 @@ impl ErrorFormat for FirehoseErrors {
         number(out, "outputIndex", u64::from(failure.output));
         out.extend_from_slice(b"}\n");
     }
+
+    fn loss(&self, lost: &LostRecords<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"attemptsMade\":1");
+        number(out, "arrivalTimestamp", lost.at_ms);
+        text(out, "errorCode", "Source.RecordsLost");
+        let message = "The source no longer had these records when they were to be read.";
+        text(out, "errorMessage", message);
+        number(out, "attemptEndingTimestamp", lost.at_ms);
+        text(out, "rawData", "");
+        text(out, "lane", lost.lane.as_str());
+        text(out, "lostAfter", &lost.after.to_decimal());
+        match lost.until {
+            Bound::Included(position) => text(out, "lostThrough", &position.to_decimal()),
+            Bound::Excluded(position) => text(out, "lostBefore", &position.to_decimal()),
+            Bound::Unbounded => {}
+        }
+        out.extend_from_slice(b"}\n");
+    }
 }
 
 fn name(out: &mut Vec<u8>, name: &str) {
@@ -67,8 +87,10 @@ fn text(out: &mut Vec<u8>, key: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Bound;
+
     use hydrant_core::outcomes::Failure;
-    use hydrant_core::stage::{ErrorFormat as _, FailedRecord};
+    use hydrant_core::stage::{ErrorFormat as _, FailedRecord, LostRecords};
     use hydrant_core::{Lane, Position};
     use serde_json::json;
 
@@ -112,6 +134,35 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn a_loss_says_between_which_positions() {
+        let lane = Lane::new("shardId-000000000001");
+        let lost = |until| {
+            let lost = LostRecords {
+                lane: &lane,
+                after: Position::from_u64(41).with_sub(2),
+                until,
+                at_ms: 1_789_014_301_529,
+            };
+            let mut out = Vec::new();
+            FirehoseErrors.loss(&lost, &mut out);
+            String::from_utf8(out).expect("text")
+        };
+        let through = lost(Bound::Included(Position::from_u64(90)));
+        assert_eq!(
+            through,
+            concat!(
+                r#"{"attemptsMade":1,"arrivalTimestamp":1789014301529,"errorCode":"Source.RecordsLost","#,
+                r#""errorMessage":"The source no longer had these records when they were to be read.","#,
+                r#""attemptEndingTimestamp":1789014301529,"rawData":"","lane":"shardId-000000000001","#,
+                r#""lostAfter":"41.2","lostThrough":"90"}"#,
+                "\n"
+            )
+        );
+        let before = lost(Bound::Excluded(Position::from_u64(90)));
+        assert!(before.ends_with("\"lostBefore\":\"90\"}\n"), "{before}");
     }
 
     #[test]

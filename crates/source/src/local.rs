@@ -80,11 +80,8 @@ impl EmbeddedSource {
         let since = self.stream.reader_since(&self.reader).unwrap_or(0);
         if index.saturating_add(1) < since {
             let oldest = self.stream.oldest_lsn();
-            let oldest = self
-                .stream
-                .before(shard, oldest.saturating_add(1))
-                .map_err(failed)?;
-            return Err(SourceError::Trimmed { after, oldest });
+            let through = self.stream.before(shard, oldest).map_err(failed)?;
+            return Err(SourceError::Trimmed { after, through });
         }
         Ok(match self.aggregates {
             Aggregates::Pass => (index.saturating_add(1), false),

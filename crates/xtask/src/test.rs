@@ -23,6 +23,7 @@ const SUITES: &[(&str, u64)] = &[
     ("repair", 120),
     ("boto3_kinesis", 300),
     ("remote_kinesis", 600),
+    ("guarantees", 360),
     ("chaos", 480),
     ("lanes", 180),
     ("faults", 480),

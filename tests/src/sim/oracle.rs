@@ -3,6 +3,7 @@
 //! Invariants by number: reliability design, section 2.
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hydrant_core::state::LaneState;
@@ -12,7 +13,7 @@ use hydrant_pipeline::intent::Intent;
 use hydrant_testkit::sim::bucket::Object;
 
 use super::plan::{Place, Sizes};
-use super::record::{FAILED, Line, OVERRAN, Verdict, mix, verdict};
+use super::record::{FAILED, Line, OVERRAN, Verdict, loss, mix, verdict};
 use super::stages::crc;
 
 /// Watches one world.
@@ -34,6 +35,10 @@ struct Inner {
     parents: BTreeMap<Lane, Vec<Lane>>,
     /// What the source has trimmed.
     trimmed: BTreeMap<Lane, Position>,
+    /// It says so, so that every loss is to be reported.
+    tells: bool,
+    /// What was reported as lost.
+    losses: BTreeMap<(usize, Lane), Vec<(Position, Bound<Position>)>>,
     wrong: Vec<String>,
     wrongs: u64,
     readers: usize,
@@ -108,6 +113,7 @@ impl Oracle {
             readers: sizes.readers,
             partitions: sizes.partitions,
             overruns: sizes.overruns > 0,
+            tells: sizes.tells_trimmed,
             shared: sizes.place == Place::Table,
             ..Inner::default()
         }))
@@ -251,6 +257,10 @@ impl Oracle {
         let lane = object.meta.metadata.iter();
         let lane = lane.clone().find(|(name, _)| *name == "hydrant-lane");
         let lane = Lane::new(lane.map_or("", |(_, lane)| lane));
+        if key.starts_with("source-records-lost/") {
+            inner.lost(reader, &lane, object);
+            return;
+        }
         let failed = !key.starts_with("data/");
         let text = String::from_utf8_lossy(&object.bytes);
         let (mut first, mut last, mut partition) = (None, None, 0);
@@ -361,7 +371,9 @@ impl Inner {
                 return;
             }
         };
-        let repeats = self.may_repeat(reader, lane, read.position);
+        // Without partitions the names of data objects do not depend on what is lost.
+        let repeats =
+            (failed || self.partitions > 1) && self.may_repeat(reader, lane, read.position);
         let all = &mut self.records.entry(number).or_default().made[reader];
         let before = all.clone();
         if repeats && before.contains(&made) {
@@ -383,6 +395,34 @@ impl Inner {
                 "duplicate or unexpected: {made:?} of {number}, before it {before:?}"
             ));
         }
+    }
+
+    /// A report of a loss became visible: it says what is so.
+    fn lost(&mut self, reader: usize, lane: &Lane, object: &Object) {
+        let trimmed = self.trimmed.get(lane).copied();
+        for line in String::from_utf8_lossy(&object.bytes).lines() {
+            let Some((after, until)) = loss(line) else {
+                self.wrong(format!("a damaged report of a loss: {line}"));
+                continue;
+            };
+            let first = (Bound::Excluded(after), until);
+            let here = self.places.get(lane).into_iter();
+            let mut there = here.flat_map(|here| here.range(first));
+            // What is reported as lost was trimmed, all of it.
+            if let Some((position, _)) = there.find(|(position, _)| Some(**position) > trimmed) {
+                let text = format!("{lane} {position} is reported as lost and was there: {line}");
+                self.wrong(text);
+            }
+            let known = self.losses.entry((reader, lane.clone())).or_default();
+            known.push((after, until));
+        }
+    }
+
+    /// Whether it was reported that the source no longer had this.
+    fn is_reported(&self, reader: usize, lane: &Lane, position: Position) -> bool {
+        let losses = self.losses.get(&(reader, lane.clone()));
+        let mut losses = losses.into_iter().flatten();
+        losses.any(|(after, until)| (Bound::Excluded(*after), *until).contains(&position))
     }
 
     /// Whether the source broke its promise to give this record again in its range.
@@ -416,8 +456,8 @@ impl Inner {
         }
         let lost = self.trimmed.get(lane).copied().unwrap_or(Position::START);
         let range = (
-            std::ops::Bound::Excluded(from.max(lost)),
-            std::ops::Bound::Included(state.position),
+            Bound::Excluded(from.max(lost)),
+            Bound::Included(state.position),
         );
         let here = self.places.get(lane);
         let passed = (state.position > lost).then(|| here.map(|here| here.range(range)));
@@ -480,6 +520,7 @@ impl Inner {
                 let view = self.lanes.get(&(*reader, lane.clone()));
                 let start = view.and_then(|view| view.start);
                 let lost = self.trimmed.get(lane).is_some_and(|lost| position <= lost);
+                let lost = lost && (!self.tells || self.is_reported(*reader, lane, *position));
                 let wanted = start.is_none_or(|start| follows(*position, start)) && !lost;
                 wanted && !self.is_settled(*number, *reader)
             };

@@ -107,7 +107,9 @@ pub struct Sizes {
     pub readers: usize,
     /// They start at the newest record.
     pub latest: bool,
-    /// Dynamic partitions.
+    /// The remote source refuses to read from what it has trimmed, and so says what is lost.
+    pub tells_trimmed: bool,
+    /// Dynamic partitions; with one, outputs have no keys.
     pub partitions: u64,
     /// Percent of micro-batches with a call that runs out of time.
     pub overruns: u64,
@@ -418,6 +420,7 @@ impl Plan {
             Place::Table
         };
         self.remote(rng, place);
+        self.sizes.tells_trimmed = rng.chance(60);
         for _ in 0..rng.between(1, 4) {
             let at = Self::some_time(rng);
             if rng.chance(60) {
@@ -476,6 +479,7 @@ pub(super) fn sizes(rng: &SimRng) -> Sizes {
         shards: 1,
         readers: 1,
         latest: false,
+        tells_trimmed: false,
         partitions: rng.between(1, 3),
         overruns: 0,
         load_fails: 0,

@@ -4,6 +4,8 @@
 //! where `batch` is the first number of the micro-batch and the ordinal says which output it is; of an error object:
 //! `version|code|at_ms|position|record`.
 
+use std::ops::Bound;
+
 use hydrant_core::Position;
 
 /// What becomes of a record, by its number and the version of the transform.
@@ -88,6 +90,20 @@ pub(crate) fn hex(position: Position, out: &mut String) {
             out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
         }
     }
+}
+
+/// The line of a loss: after what it comes, and the last that is lost.
+pub(crate) fn loss(line: &str) -> Option<(Position, Bound<Position>)> {
+    let mut parts = line.split('|');
+    let after = position(parts.next()?)?;
+    let included = parts.next()? == "through";
+    let end = position(parts.next()?)?;
+    let until = if included {
+        Bound::Included(end)
+    } else {
+        Bound::Excluded(end)
+    };
+    (after < end).then_some((after, until))
 }
 
 fn position(text: &str) -> Option<Position> {

@@ -35,6 +35,7 @@ pub(crate) fn source(world: &World, oracle: &Oracle, plan: &Plan) -> Arc<SimSour
         _ => MERGE,
     };
     let mut source = SimSource::new(world);
+    source.tells_trimmed = plan.sizes.tells_trimmed;
     let mut number = 0;
     for (name, parents, from_ms, to_ms) in shards {
         let count = plan.records / shards.len() as u64;

@@ -2,11 +2,12 @@
 //! the versions that a configuration went through.
 
 use std::fmt::Write as _;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use hydrant_core::outcomes::{Call, Failure, Outcomes, OutcomesBuilder, Overruns};
 use hydrant_core::rng::Rng as _;
-use hydrant_core::stage::{ErrorFormat, FailedRecord, Transform};
+use hydrant_core::stage::{ErrorFormat, FailedRecord, LostRecords, Transform};
 use hydrant_core::{BoxFuture, Digest, Records};
 use hydrant_pipeline::{Plan, Versions};
 use hydrant_testkit::sim::World;
@@ -76,13 +77,14 @@ impl Transform for Rewrite {
                 Verdict::Outputs(count) => {
                     let partition = mix(u64::from(crc(batch.key(i)))) % self.partitions;
                     let keys = [("p".to_owned(), partition.to_string())];
+                    let keys = if self.partitions > 1 { &keys[..] } else { &[] };
                     for ordinal in 0..count {
                         line.clear();
                         write!(line, "{}|{batch_number}|{ordinal}|", self.version).unwrap();
                         hex(batch.position(i), &mut line);
                         line.push('|');
                         line.push_str(text(i));
-                        outcomes.output(record, line.as_bytes(), &keys);
+                        outcomes.output(record, line.as_bytes(), keys);
                     }
                 }
             }
@@ -112,6 +114,21 @@ impl ErrorFormat for ErrorLines {
         out.extend_from_slice(line.as_bytes());
         out.extend_from_slice(record.raw);
         out.push(b'\n');
+    }
+
+    fn loss(&self, lost: &LostRecords<'_>, out: &mut Vec<u8>) {
+        let mut line = String::new();
+        hex(lost.after, &mut line);
+        match lost.until {
+            Bound::Included(position) | Bound::Excluded(position) => {
+                let included = matches!(lost.until, Bound::Included(_));
+                line.push_str(if included { "|through|" } else { "|before|" });
+                hex(position, &mut line);
+            }
+            Bound::Unbounded => line.push_str("|without end|"),
+        }
+        line.push('\n');
+        out.extend_from_slice(line.as_bytes());
     }
 }
 

@@ -85,6 +85,7 @@ fn delivery_stream(delivery: &Delivery, now_ms: u64) -> DeliveryStreamSnapshot {
         plain_bytes_delivered: totals.delivered_plain_bytes,
         objects: totals.objects,
         error_objects: totals.error_objects,
+        losses: totals.losses,
         ranges: totals.ranges,
         attempts: status.attempts,
         successes: status.successes,

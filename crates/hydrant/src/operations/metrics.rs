@@ -54,7 +54,7 @@ const AT_DESTINATION: [(&str, &str, Type, OfDelivery); 6] = [
 ];
 
 /// What every delivery stream has, whatever its destination.
-const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 24] = [
+const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 25] = [
     (
         "hydrant_data_read_from_kinesis_stream_records_total",
         "Records read from the source and done with (DataReadFromKinesisStream.Records)",
@@ -96,6 +96,12 @@ const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 24] = [
         "Balance: records in error objects",
         Type::Counter,
         |s| Number::Whole(s.records_failed),
+    ),
+    (
+        "hydrant_source_losses_total",
+        "Times that the source had lost records before they were delivered",
+        Type::Counter,
+        |s| Number::Whole(s.losses),
     ),
     (
         "hydrant_records_in_flight",

@@ -78,6 +78,8 @@ pub struct DeliveryStreamSnapshot {
     pub objects: u64,
     /// Delivered error objects.
     pub error_objects: u64,
+    /// Times that the source had lost records before they were delivered.
+    pub losses: u64,
     /// Ranges committed.
     pub ranges: u64,
     /// Attempts at delivering a range.

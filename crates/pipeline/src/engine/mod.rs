@@ -3,6 +3,8 @@
 
 mod run;
 
+mod reading;
+
 mod delivering;
 
 mod room;

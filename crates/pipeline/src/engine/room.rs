@@ -60,6 +60,7 @@ impl Engine<'_> {
         self.objects = FuturesUnordered::new();
         (self.open, self.timer, self.flush) = (None, None, None);
         self.sealed.clear();
+        self.losses.clear();
         (self.seals_queued, self.ungathered, self.in_flight) = (0, 0, records);
         self.moves_on();
         let off = if self.delivering.is_some() {

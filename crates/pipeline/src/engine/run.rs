@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use hydrant_core::budget::Permit;
 use hydrant_core::offload::run as offload_run;
-use hydrant_core::stage::{Block, Read, SourceError};
+use hydrant_core::stage::{Read, SourceError};
 use hydrant_core::state::LaneStore;
 use hydrant_core::{BoxFuture, Position, planted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -22,15 +22,12 @@ use crate::error::LaneError;
 use crate::hints::{Hints, SealReason};
 use crate::intent::{Intent, StageCall};
 use crate::lane::LaneContext;
+use crate::loss::Loss;
 use crate::object::Ready;
 use crate::plan::Plan;
 use crate::range::{Building, OpenRange, RangeContext, SealedRange};
 use crate::render::{Rendered, render};
 use crate::stream::told_to_stop;
-
-/// How long a read waits for records while no range is open. Nothing depends on it: a record ends
-/// the wait.
-const IDLE_WAIT: Duration = Duration::from_mins(1);
 
 /// What the engine is to do.
 pub(crate) enum Mode {
@@ -81,9 +78,11 @@ pub(super) struct Engine<'a> {
     /// Nothing more is to be read: the lane ended, the cut of a redo is read, or it stops.
     pub(super) read_ended: Option<Ended>,
     pub(super) batcher: Batcher,
-    /// The last records of a redo are lost: its last micro-batch is another one than was recorded,
-    /// so that what was recorded of its calls says nothing.
-    lost_tail: bool,
+    /// What the source has lost, for the next range that seals to report.
+    pub(super) losses: Vec<Loss>,
+    /// Records of a redo are lost: its micro-batches are others than were recorded, so that what
+    /// was recorded of its calls says nothing.
+    pub(super) maimed: bool,
 
     // Rendering.
     pub(super) slots: Arc<Semaphore>,
@@ -178,7 +177,8 @@ impl<'a> Engine<'a> {
                 interval: context.interval,
             },
             batcher: Batcher::new(plan.micro_batch),
-            lost_tail: false,
+            losses: Vec::new(),
+            maimed: false,
             ranges: RangeContext {
                 key: context.key.clone(),
                 plan,
@@ -251,117 +251,15 @@ impl<'a> Engine<'a> {
                 () = pending(&mut self.patience) => self.stuck = true,
                 () = self.context.account.asked_to_drop(), if self.may_drop() => self.drop_ahead(),
                 () = pending(&mut self.held_off) => {}
-                read = pending(&mut self.reading) => self.take(read?)?,
+                read = pending(&mut self.reading) => self.take(read)?,
             }
-        }
-    }
-
-    // -----------------------------------------------------------------------------------------
-    // Reading
-
-    fn start_read(&mut self) {
-        let busy = self.reading.is_some() || self.read_ended.is_some() || self.flush.is_some();
-        if busy || self.batcher.has_full() || self.held_off.is_some() {
-            return;
-        }
-        let wait = if self.timer.is_some() {
-            self.hints.interval
-        } else {
-            IDLE_WAIT
-        };
-        let context = self.context;
-        self.reading = Some(context.source.read(
-            &context.key.lane,
-            self.read_after,
-            context.read_bytes,
-            wait,
-            &context.account,
-        ));
-    }
-
-    fn take(&mut self, read: Read) -> Result<(), LaneError> {
-        let before = self.in_flight;
-        for block in read.blocks {
-            self.take_block(block)?;
-        }
-        if self.in_flight > before && self.timer.is_none() {
-            self.start_interval();
-        }
-        if let Some(intent) = &self.redo {
-            if self.read_after >= intent.cut || planted!("redo-cut-by-now") {
-                self.read_ended = Some(Ended::Redone);
-                self.flush = Some(SealReason::Redo);
-            } else if read.ended {
-                // The source has lost them. What it still had is delivered, and that is the range.
-                tracing::error!(
-                    delivery_stream = %self.context.key.delivery_stream, lane = %self.context.key.lane,
-                    after = %self.read_after, cut = %intent.cut,
-                    "records of an intended range are lost: the lane ended before its cut"
-                );
-                self.read_after = intent.cut;
-                self.read_ended = Some(Ended::Redone);
-                self.flush = Some(SealReason::Redo);
-                self.lost_tail = true;
-            }
-        } else if read.ended {
-            self.stop_reading(Ended::LaneEnd);
-        }
-        Ok(())
-    }
-
-    fn take_block(&mut self, mut block: Block) -> Result<(), LaneError> {
-        if block.records.is_empty() || self.read_ended.is_some() {
-            return Ok(());
-        }
-        if block.records.position(0) <= self.read_after {
-            return Err(LaneError::Invariant(format!(
-                "a source gave the record {} again, after {} was read",
-                block.records.position(0),
-                self.read_after
-            )));
-        }
-        if let Some(intent) = &self.redo {
-            // The rest of the block belongs to the next range.
-            let end = if planted!("redo-past-its-cut") {
-                block.records.len()
-            } else {
-                block.records.first_after(intent.cut)
-            };
-            block.records = block.records.slice(0, end);
-        }
-        if let Some(last) = block.records.last_position() {
-            self.read_after = last;
-            self.in_flight += block.records.len() as u64;
-            self.ungathered += block.records.len() as u64;
-            self.batcher.push(block);
-        } else if let Some(intent) = &self.redo {
-            // Everything left lies behind the cut: its last records are gone.
-            self.read_after = intent.cut;
-        }
-        Ok(())
-    }
-
-    fn stop_reading(&mut self, why: Ended) {
-        self.read_ended = Some(why);
-        self.reading = None;
-        self.flush = Some(match why {
-            Ended::LaneEnd => SealReason::LaneEnd,
-            Ended::Stopped => SealReason::Stop,
-            Ended::Redone => SealReason::Redo,
-        });
-    }
-
-    fn start_interval(&mut self) {
-        // A redo ends at its cut, whatever the time.
-        if self.redo.is_none() {
-            self.timer = Some(self.context.clock.sleep(self.hints.interval));
         }
     }
 
     // -----------------------------------------------------------------------------------------
     // Rendering
 
-    fn flush(&mut self, reason: SealReason) {
+    pub(super) fn flush(&mut self, reason: SealReason) {
         self.timer = None;
         self.flush.get_or_insert(reason);
     }
@@ -399,13 +297,11 @@ impl<'a> Engine<'a> {
         else {
             return;
         };
-        let redo = self.redo.as_ref().filter(|_| !self.lost_tail);
+        let redo = self.redo.as_ref();
         let redo = redo.filter(|_| !planted!("redo-decides-anew"));
         let known = redo.map(|intent| {
-            let here = intent
-                .overruns
-                .iter()
-                .filter(|call| call.batch == self.dispatched);
+            let here = |call: &&StageCall| call.batch == self.dispatched && !self.maimed;
+            let here = intent.overruns.iter().filter(here);
             here.copied().collect::<Vec<StageCall>>()
         });
         self.dispatched += 1;
@@ -460,14 +356,10 @@ impl<'a> Engine<'a> {
                 slot,
             } => {
                 self.ungathered -= rendered.records;
-                let range = self.open.get_or_insert_with(|| {
-                    let number = self.next_range;
-                    self.next_range += 1;
-                    let at_ms = self.redo.as_ref().map(|intent| intent.at_ms);
-                    let at_ms = at_ms.filter(|_| !planted!("redo-with-new-time"));
-                    let at_ms = at_ms.unwrap_or_else(|| self.context.clock.wall_ms());
-                    OpenRange::new(self.ranges.clone(), number, rendered.first, at_ms)
-                });
+                if self.open.is_none() {
+                    self.open = Some(self.begin(rendered.first));
+                }
+                let range = self.open.as_mut().expect("just begun");
                 let from = range.started();
                 let begun = range.append(rendered, cuttable, &slot)?;
                 // The range has taken over what it keeps of it.
@@ -487,10 +379,33 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
+    fn begin(&mut self, first: Position) -> OpenRange {
+        let number = self.next_range;
+        self.next_range += 1;
+        let redo = self.redo.as_ref();
+        let at_ms = redo.map(|intent| intent.at_ms);
+        let at_ms = at_ms.filter(|_| !planted!("redo-with-new-time"));
+        let at_ms = at_ms.unwrap_or_else(|| self.context.clock.wall_ms());
+        // The names are those of the intent, also where its first record is lost.
+        let first = redo.and_then(|intent| intent.first).unwrap_or(first);
+        let object_ms = redo.and_then(|intent| intent.object_ms);
+        OpenRange::new(self.ranges.clone(), number, first, at_ms, object_ms)
+    }
+
     fn seal(&mut self, reason: SealReason) {
+        let losses = std::mem::take(&mut self.losses);
+        let maimed = self.redo.as_ref().filter(|_| self.maimed);
+        let mut cut = maimed.map(|intent| intent.cut);
+        if self.open.is_none()
+            && let Some(loss) = losses.first()
+        {
+            // Nothing is left to deliver, but the loss is to be reported.
+            self.open = Some(self.begin(loss.after));
+            cut = cut.or_else(|| losses.last().and_then(Loss::through));
+        }
         if let Some(range) = self.open.take() {
             let (number, from) = (range.number, range.started());
-            let (sealed, errors) = range.seal(reason);
+            let (sealed, errors) = range.seal(reason, cut, losses);
             self.sealed.push_back(sealed);
             self.build(number, from, errors);
         }

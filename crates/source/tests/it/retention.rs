@@ -116,21 +116,22 @@ async fn a_reader_that_was_away_is_told_what_it_missed() {
         .await
         .err()
         .unwrap();
-    let SourceError::Trimmed { after, oldest } = missed else {
+    let SourceError::Trimmed { after, through } = missed else {
         panic!("{missed}")
     };
     assert_eq!(after, read);
     assert_eq!(
-        stream.index_of(ShardId(0), oldest).unwrap(),
+        stream.index_of(ShardId(0), through).unwrap() + 1,
         stream.oldest_lsn()
     );
     let from_horizon = source.start(&lane).await.unwrap();
-    let found = source
-        .read(&lane, from_horizon, 1 << 30, Duration::ZERO, &account)
-        .await
-        .unwrap();
-    assert!(!found.blocks.is_empty());
-    assert!(found.blocks[0].records.position(0) >= oldest.with_sub(0));
+    let mut firsts = Vec::new();
+    for after in [from_horizon, through] {
+        let found = source.read(&lane, after, 1 << 30, Duration::ZERO, &account);
+        firsts.push(found.await.unwrap().blocks[0].records.position(0));
+    }
+    assert_eq!(firsts[0], firsts[1], "all that is left comes after it");
+    assert!(firsts[0] > through);
 }
 
 #[tokio::test]

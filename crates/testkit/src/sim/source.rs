@@ -21,6 +21,9 @@ pub struct SimSource {
     lanes: BTreeMap<Lane, SimLane>,
     /// Percent of reads that fail.
     pub fails_percent: Arc<AtomicU64>,
+    /// Whether a read from what is trimmed is refused, as by the embedded stream; else it goes on
+    /// behind that and says nothing, as Kinesis does.
+    pub tells_trimmed: bool,
 }
 
 struct SimLane {
@@ -40,6 +43,7 @@ impl SimSource {
             world: world.clone(),
             lanes: BTreeMap::new(),
             fails_percent: Arc::default(),
+            tells_trimmed: false,
         }
     }
 
@@ -157,6 +161,10 @@ impl Source for SimSource {
                 {
                     self.world.trace.fired("source throttled");
                     return Err(SourceError::Unavailable("simulated throttle".into()));
+                }
+                let through = *lock(&lane.trimmed);
+                if self.tells_trimmed && after < through {
+                    return Err(SourceError::Trimmed { after, through });
                 }
                 let (records, ended) = self.look(lane, after, max_bytes);
                 if !records.is_empty() || ended || self.world.monotonic() >= until {

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use hydrant_core::outcomes::{Failure, Outcomes, OutcomesBuilder, Overruns};
 use hydrant_core::stage::{
-    Chunk, Encode, EncodeError, Encoder, ErrorFormat, FailedRecord, Piece, Prepared, Transform,
+    Chunk, Encode, EncodeError, Encoder, ErrorFormat, FailedRecord, LostRecords, Piece, Prepared,
+    Transform,
 };
 use hydrant_core::{Digest, Records};
 
@@ -152,6 +153,14 @@ impl ErrorFormat for SimErrorFormat {
     fn line(&self, record: &FailedRecord<'_>, out: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(record.raw);
         let line = format!("{}:{text} at {}\n", record.failure.message, record.at_ms);
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    fn loss(&self, lost: &LostRecords<'_>, out: &mut Vec<u8>) {
+        let line = format!(
+            "lost: {} after {} at {}\n",
+            lost.lane, lost.after, lost.at_ms
+        );
         out.extend_from_slice(line.as_bytes());
     }
 }

@@ -58,10 +58,10 @@ impl ErrorFormat for FirehoseErrors {
         number(out, "attemptEndingTimestamp", lost.at_ms);
         text(out, "rawData", "");
         text(out, "lane", lost.lane.as_str());
-        text(out, "lostAfter", &lost.after.to_decimal());
+        text(out, "lostAfter", &lost.after.to_string());
         match lost.until {
-            Bound::Included(position) => text(out, "lostThrough", &position.to_decimal()),
-            Bound::Excluded(position) => text(out, "lostBefore", &position.to_decimal()),
+            Bound::Included(position) => text(out, "lostThrough", &position.to_string()),
+            Bound::Excluded(position) => text(out, "lostBefore", &position.to_string()),
             Bound::Unbounded => {}
         }
         out.extend_from_slice(b"}\n");

@@ -117,18 +117,21 @@ class World:
 
     def complete(self):
         wanted = {one for ids in self.wanted.values() for one in ids}
-        return all(wanted <= {one for ids in self.read(name) for one in ids} for name in DESTINATIONS)
+        there = {name: {one for part in self.read(name) for ids in part for one in ids} for name in DESTINATIONS}
+        return all(wanted <= ids for ids in there.values())
 
     def read(self, name):
-        """The ids in each object, error objects among them."""
+        """The ids in each object: of data, and of errors."""
         if name == "s3":
             found = read_objects.read_s3(self.bucket, "s3/") + read_objects.read_s3(self.bucket, "errors/s3/")
         elif name == "directory":
             found = read_objects.read_folder(self.folder / "archive")
         else:
-            lines = self.service.stdout.read_text().splitlines()
-            return [[identity(json.loads(line)) for line in lines]]
-        return [[identity(record) for record in one.records] for one in found]
+            records = [json.loads(line) for line in self.service.stdout.read_text().splitlines()]
+            parts = [[record for record in records if ("rawData" in record) == failed] for failed in (False, True)]
+            return [[[identity(record) for record in part]] for part in parts]
+        parts = [[one for one in found if one.is_error == failed] for failed in (False, True)]
+        return [[[identity(record) for record in one.records] for one in part] for part in parts]
 
 
 def identity(record):
@@ -199,15 +202,16 @@ FAULTS = {
 
 def measure(world, name):
     """By fault: how many are lost, how many come twice, how many are before one that was put earlier."""
-    objects = world.read(name)
-    counts = collections.Counter(one for ids in objects for one in ids)
+    parts = world.read(name)
+    counts = collections.Counter(one for part in parts for ids in part for one in ids)
     measured = {fault: [0, 0, 0] for fault in FAULTS}
     for fault, ids in world.wanted.items():
         measured[fault][0] = sum(one not in counts for one in ids)
     for one, count in counts.items():
         measured[one.split(".")[0]][1] += count > 1
-    for fault, late in out_of_order(objects):
-        measured[fault][2] += late
+    for part in parts:
+        for fault, late in out_of_order(part):
+            measured[fault][2] += late
     return measured
 
 

@@ -297,6 +297,24 @@ impl Oracle {
         inner.after_parents(reader, &lane);
     }
 
+    /// Whether an object is of an intended range of which the source has lost records.
+    pub(crate) fn is_of_maimed(&self, reader: usize, object: &Object) -> bool {
+        let said = |name| {
+            let mut all = object.meta.metadata.iter();
+            all.find(|(other, _)| *other == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let (Some(lane), Some(first)) = (said("hydrant-lane"), said("hydrant-first")) else {
+            return false;
+        };
+        let (sequence, sub) = first.split_once('.').unwrap_or((first, "0"));
+        let sequence = Position::from_decimal(sequence);
+        let first = sequence.zip(sub.parse().ok());
+        let first = first.map(|(sequence, sub)| sequence.with_sub(sub));
+        let inner = self.inner();
+        first.is_some_and(|first| inner.may_repeat(reader, &Lane::new(lane), first))
+    }
+
     /// Whether all that was acknowledged is delivered to all readers.
     pub(crate) fn is_done(&self) -> bool {
         self.inner().missing().next().is_none()

@@ -663,13 +663,19 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Outcome {
         self.kill_all();
-        for bucket in &self.shared.buckets {
+        for (reader, bucket) in self.shared.buckets.iter().enumerate() {
             for key in bucket.overwritten() {
                 self.shared
                     .oracle
                     .wrong(format!("I6: {key} was overwritten"));
             }
             for key in bucket.mismatched() {
+                let objects = bucket.objects();
+                let found = objects.get(&key);
+                // What was put before the source lost records stands.
+                if found.is_some_and(|found| self.shared.oracle.is_of_maimed(reader, found)) {
+                    continue;
+                }
                 let text = format!("I4: {key} holds other content than a redo makes");
                 self.shared.oracle.wrong(text);
             }

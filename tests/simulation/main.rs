@@ -10,4 +10,6 @@ mod neighbours;
 
 mod stalled_source;
 
+mod outage;
+
 mod whole;

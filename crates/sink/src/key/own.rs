@@ -13,6 +13,8 @@ use super::{EXTENSION_MAX_CHARS, KeyRules, first_text, moment};
 /// The time in a file name, and its length.
 const TIME: &str = "%Y-%m-%d-%H-%M-%S";
 const TIME_LEN: usize = 19;
+/// What all error kinds end with (reference, section 5).
+const KIND_END: &str = "-failed";
 /// Lengths of the groups of an id.
 const ID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
@@ -100,7 +102,7 @@ fn gives(parts: &[Part], text: &str, arrival_ms: u64) -> bool {
 
 /// How many bytes of the text may be this part.
 fn lengths(part: &Part, text: &str, arrival_ms: u64) -> Vec<usize> {
-    let all_of = |good: fn(char) -> bool| {
+    let all_of = |good: fn(char) -> bool| -> Vec<usize> {
         let taken = text.char_indices().take_while(|(_, char)| good(*char));
         taken.map(|(at, char)| at + char.len_utf8()).collect()
     };
@@ -121,7 +123,12 @@ fn lengths(part: &Part, text: &str, arrival_ms: u64) -> Vec<usize> {
             let good = drawn.bytes().all(|byte| byte.is_ascii_alphanumeric());
             Vec::from_iter((good && !drawn.is_empty()).then_some(RANDOM_LEN))
         }
-        Part::ErrorType => all_of(|char| char.is_ascii_alphanumeric() || char == '-'),
+        Part::ErrorType => {
+            let mut words = all_of(|char| char.is_ascii_alphanumeric() || char == '-');
+            let is_kind = |word: &str| word.len() > KIND_END.len() && word.ends_with(KIND_END);
+            words.retain(|length| text.get(..*length).is_some_and(is_kind));
+            words
+        }
         Part::PartitionKey(..) => all_of(|char| !char.is_control()),
     }
 }

@@ -281,7 +281,7 @@ fn own_keys_are_known_by_stream_time_id_and_prefix() {
                 key.replace("2026-07-13-14-05-06-", "2026-07-13-14-05-06-x"),
                 key.replace(".gz", "/x.gz"),
                 key.replace(".gz", "x"),
-                key.chars().take(key.len() - 4).collect(),
+                key.chars().take(key.chars().count() - 4).collect(),
                 format!("x/{key}"),
             ] {
                 assert!(!rules.is_own(&other), "{other}");

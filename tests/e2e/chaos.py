@@ -286,6 +286,12 @@ def check_order(name, data):
             harness.check(in_order, f"{name}: {key} at {place} is before {next_key} at {next_place}")
 
 
+def check_leftovers(hidden, last):
+    """Temporary files are named after their process: those of killed ones are gone."""
+    left = [one.name for one in hidden.iterdir() if one.name.split("-")[1] != str(last)]
+    harness.check(not left, f"temporary files of killed processes are left: {left}")
+
+
 def test(folder):
     seed = int(os.environ.get("HYDRANT_E2E_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"chaos: seed {seed}, {KILLS} lives", flush=True)
@@ -308,6 +314,7 @@ def test(folder):
         wanted = Wanted(producer.acknowledged)
         proxy.always("ok")
         service.deliver_all(lambda: all(wanted.is_in(reader.read(name)) for name in DESTINATIONS))
+    check_leftovers(folder / "archive" / ".hydrant-tmp", service.process.pid)
     for name in DESTINATIONS:
         objects = reader.read(name)
         wanted.check(name, objects)

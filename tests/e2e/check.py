@@ -218,6 +218,11 @@ def check_live(folder):
             named = [fault for fault in faults if f"allow {action} on arn:aws:s3:::{bucket}" in fault]
             harness.check(len(named) == 1, f"{action} is not named once: {said}")
             harness.check(named[0].startswith(f"hydrant.yaml:8: {AT}.bucket: "), f"{action}: {named[0]}")
+        # Nothing is lost without it, so it is a note.
+        proxy.plan = lambda got, path: "403" if got == "GET" and "uploads" in path else "ok"
+        code, said = live(bucket, proxy.endpoint, secret)
+        named = "allow s3:ListBucketMultipartUploads" in " ".join(said.split())
+        harness.check(code == 0 and named, f"listing uploads: ended with {code}: {said}")
         proxy.always("ok")
         # What could not be removed while it was refused is not the check's to remove later.
         code, said = live(bucket, proxy.endpoint, secret)

@@ -1,10 +1,11 @@
-"""Puts records as fast as they are taken, from processes of its own, without an SDK in the way.
+"""Puts records as fast as they are taken, or at an even pace, from processes of its own, without an SDK in the way.
 
 Record N of a load of so many is the JSON object `{"id": N, "pad": ...}` of 1 to 5 KiB; its pad compresses
 little. What is throttled is put again; any other answer ends the load with an error.
 """
 
 import base64
+import dataclasses
 import http.client
 import json
 import multiprocessing
@@ -45,6 +46,59 @@ class Load:
             worker.join(30)
         error = next((error for _, _, error in results if error), None)
         return sum(one[0] for one in results), sum(one[1] for one in results), error
+
+
+class SteadyLoad:
+    """A running load at an even pace, by one process, until it is ended."""
+
+    # On average, with what is around the pad.
+    RECORD_BYTES = sum(PAD_BYTES) // 2 + 25
+    BATCHES_A_SECOND = 5
+
+    @dataclasses.dataclass
+    class Result:
+        records: int
+        throttled: int
+        slowest: float  # seconds of the longest call
+        error: str | None
+
+    def __init__(self, port, stream, bytes_a_second):
+        batch = bytes_a_second // self.RECORD_BYTES // self.BATCHES_A_SECOND
+        self.records_a_second = batch * self.BATCHES_A_SECOND
+        self.results, self.stop, self.count = SPAWN.Queue(), SPAWN.Event(), SPAWN.Value("q", 0)
+        args = (port, stream, batch, 1 / self.BATCHES_A_SECOND, self.stop, self.count, self.results)
+        self.worker = SPAWN.Process(target=steady, args=args, daemon=True)
+        self.worker.start()
+
+    def running(self):
+        return self.worker.is_alive()
+
+    def acknowledged(self):
+        """How many records the service has taken so far."""
+        return self.count.value
+
+    def end(self):
+        self.stop.set()
+        result = self.results.get(timeout=90)
+        self.worker.join(30)
+        return self.Result(*result)
+
+
+def steady(port, stream, batch, every, stop, count, results):
+    end_with_parent()
+    sender, slowest, error = Sender(port, stream, random.Random(1)), 0, None
+    try:
+        due = time.monotonic()
+        while not stop.wait(max(0, due - time.monotonic())):
+            # What is late is made up for.
+            due += every
+            began = time.monotonic()
+            sender.put(range(count.value, count.value + batch))
+            slowest = max(slowest, time.monotonic() - began)
+            count.value += batch
+    except Exception as problem:  # handed to the main process, which fails by it
+        error = repr(problem)
+    results.put((count.value, sender.throttled, slowest, error))
 
 
 def work(port, stream, ids, results):

@@ -12,4 +12,6 @@ mod stalled_source;
 
 mod lost_range;
 
+mod outage;
+
 mod whole;

@@ -8,7 +8,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use hydrant_core::retry::Class;
+use hydrant_core::retry::{Class, Outcome};
 
 /// Longest error text kept, in characters: a server may answer with a whole page.
 const TEXT_MAX_CHARS: usize = 300;
@@ -55,6 +55,20 @@ impl Refusal {
             )
             | (401 | 403, _) => Class::Auth,
             _ => Class::Transient,
+        }
+    }
+}
+
+impl Refusal {
+    /// What is known of the service's health by it; nothing where the request was never sent.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match (self.class(), self.status, self.code.as_str()) {
+            (Class::Auth, 0, _) => None,
+            (Class::Throttled, ..) => Some(Outcome::Throttled),
+            // A success that is none: an error in its body, or a body that cannot be read. S3 tells
+            // of a request whose body it waited for in vain with a 400.
+            (_, 200..300, _) | (_, _, "InternalError" | "RequestTimeout") => Some(Outcome::Sick),
+            (_, status, _) => Some(Outcome::of_status(status)),
         }
     }
 }
@@ -134,8 +148,17 @@ fn push_causes(text: &mut String, error: &dyn Error) {
 
 #[cfg(test)]
 mod tests {
-    use super::Refusal;
-    use hydrant_core::retry::Class;
+    use super::{NO_CREDENTIALS, Refusal};
+    use hydrant_core::retry::{Class, Outcome};
+
+    fn refusal(status: u16, code: &str) -> Refusal {
+        Refusal {
+            status,
+            code: code.to_owned(),
+            text: String::new(),
+            after: None,
+        }
+    }
 
     #[test]
     fn classes_by_status_and_code() {
@@ -155,13 +178,31 @@ mod tests {
             (400, "UnrecognizedClientException", Class::Auth),
             (400, "AccessDeniedException", Class::Auth),
         ] {
-            let refusal = Refusal {
-                status,
-                code: code.to_owned(),
-                text: String::new(),
-                after: None,
-            };
-            assert_eq!(refusal.class(), want, "{status} {code}");
+            assert_eq!(refusal(status, code).class(), want, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn only_what_says_that_the_service_is_sick_counts_as_that() {
+        for (status, code, want) in [
+            (0, "", Some(Outcome::Sick)),
+            (0, NO_CREDENTIALS, None),
+            (500, "InternalError", Some(Outcome::Sick)),
+            (502, "", Some(Outcome::Sick)),
+            (200, "InternalError", Some(Outcome::Sick)),
+            (200, "", Some(Outcome::Sick)),
+            (400, "RequestTimeout", Some(Outcome::Sick)),
+            (503, "SlowDown", Some(Outcome::Throttled)),
+            (400, "RequestLimitExceeded", Some(Outcome::Throttled)),
+            (403, "AccessDenied", Some(Outcome::Answered)),
+            (404, "NoSuchBucket", Some(Outcome::Answered)),
+            (404, "NoSuchUpload", Some(Outcome::Answered)),
+            (409, "ConditionalRequestConflict", Some(Outcome::Answered)),
+            (412, "PreconditionFailed", Some(Outcome::Answered)),
+            (400, "SomethingNew", Some(Outcome::Answered)),
+            (501, "NotImplemented", Some(Outcome::Answered)),
+        ] {
+            assert_eq!(refusal(status, code).outcome(), want, "{status} {code}");
         }
     }
 }

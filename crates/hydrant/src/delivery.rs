@@ -152,6 +152,20 @@ impl Delivery {
         budget: Budget,
         stop: watch::Receiver<bool>,
     ) {
+        tokio::select! {
+            biased;
+            () = self.deliver(streams, state, budget, stop) => {}
+            () = self.versions.sink.keep_clean() => {}
+        }
+    }
+
+    async fn deliver(
+        &self,
+        streams: Arc<Streams>,
+        state: StateLog,
+        budget: Budget,
+        stop: watch::Receiver<bool>,
+    ) {
         let (mut stopping, mut prepared) = (stop.clone(), false);
         let mut pauses = Backoff::default();
         while !*stop.borrow() {

@@ -12,6 +12,7 @@ use hydrant_aws::{Refused, RefusedKind};
 use hydrant_core::offload::Offload;
 use hydrant_core::rng::Rng as _;
 use hydrant_log::disk::in_use;
+use hydrant_sink::s3::OpenUploads;
 use hydrant_sink::{Directory, S3};
 use hydrant_source::KinesisClient;
 
@@ -129,7 +130,14 @@ impl Live<'_> {
     ) -> anyhow::Result<Found> {
         let rules = stages::rules(&stream.name, &config.objects)?;
         let (clock, rng) = (self.clock.clone(), self.rng.clone());
-        let sink = S3::new(stages::s3_settings(config), rules, clock, rng).await;
+        let sink = S3::new(
+            stages::s3_settings(config),
+            rules,
+            clock,
+            rng,
+            OpenUploads::default(),
+        )
+        .await;
         let sink = sink.map_err(|faults| anyhow::anyhow!(faults.join("; ")))?;
         let checked = sink.check(&self.name()).await;
         let mut found = Found::default();

@@ -14,6 +14,7 @@ use hydrant_log::stream::{Stream, StreamOptions, Streams};
 use hydrant_log::{Env, LogOptions, StateLog};
 use hydrant_pipeline::Status;
 use hydrant_pipeline::stream::told_to_stop;
+use hydrant_sink::s3::OpenUploads;
 use hydrant_source::Pace;
 use hydrant_transform::WasmEngine;
 use tokio::sync::watch;
@@ -86,6 +87,7 @@ impl Service {
             clock: clock.clone(),
             rng: rng.clone(),
             pace: Pace::default(),
+            uploads: OpenUploads::default(),
         };
         let mut service = Self {
             streams,

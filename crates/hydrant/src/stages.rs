@@ -1,6 +1,7 @@
 //! Makes the stages of a delivery stream from its checked settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use hydrant_aws::{AwsSettings, Credentials as AwsCredentials};
@@ -10,7 +11,7 @@ use hydrant_core::rng::Rng;
 use hydrant_core::stage::{Encode, ObjectSink, Transform};
 use hydrant_core::{Digest, backoff};
 use hydrant_pipeline::plan::{MicroBatch, Plan};
-use hydrant_sink::s3::S3Settings;
+use hydrant_sink::s3::{OpenUploads, S3Settings};
 use hydrant_sink::{Directory, FirehoseErrors, KeyRules, S3, Stdout};
 use hydrant_source::{Aggregates, KinesisSettings, Pace};
 use hydrant_transform::{GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
@@ -25,6 +26,9 @@ use crate::guest_log;
 /// The number in object names that Firehose counts up with each update of a destination. There is
 /// no update here: another configuration is another version, told by its digest.
 const VERSION_ID: u32 = 1;
+/// Longest pause between two proofs of a destination at the start: as long as a destination that got
+/// sick later is left alone.
+const PREPARE_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Raised when a version is stored in another form.
 const DOCUMENT_FORMAT: u64 = 1;
 
@@ -38,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) rng: Arc<dyn Rng>,
     /// The reads of remote streams.
     pub(crate) pace: Pace,
+    /// What all sinks have under way.
+    pub(crate) uploads: OpenUploads,
 }
 
 /// The stages of one version, and the document that it is kept as.
@@ -65,6 +71,23 @@ impl Sink {
         }
     }
 
+    /// Removes what a killed process left behind, now and again, for as long as it is polled. What a
+    /// folder has is removed where it is proven.
+    pub(crate) async fn keep_clean(&self) {
+        match self {
+            Self::S3(sink) => sink.keep_clean().await,
+            Self::Directory(_) | Self::Stdout(_) => std::future::pending().await,
+        }
+    }
+
+    /// Uploads of killed processes that were given up.
+    pub(crate) fn aborted_uploads(&self) -> u64 {
+        match self {
+            Self::S3(sink) => sink.aborted_uploads(),
+            Self::Directory(_) | Self::Stdout(_) => 0,
+        }
+    }
+
     /// Proves that the destination can be written to. What passes is waited for; a wrong
     /// configuration is an error at once.
     pub(crate) async fn prepare(&self, parts: &Parts, name: &str) {
@@ -78,7 +101,8 @@ impl Sink {
             let Err(error) = done else { return };
             let text = hydrant_pipeline::stream::with_causes(&error);
             tracing::warn!(delivery_stream = name, error = %text, "the destination is not ready");
-            parts.clock.sleep(pauses.next(&*parts.rng, None)).await;
+            let pause = pauses.next(&*parts.rng, None).min(PREPARE_PAUSE_MAX);
+            parts.clock.sleep(pause).await;
         }
     }
 }
@@ -204,7 +228,7 @@ async fn sink(parts: &Parts, config: &DeliveryStreamConfig) -> anyhow::Result<Si
     let (clock, rng) = (parts.clock.clone(), parts.rng.clone());
     Ok(match &config.destination {
         DestinationConfig::S3(s3) => {
-            let made = S3::new(s3_settings(s3), rules, clock, rng).await;
+            let made = S3::new(s3_settings(s3), rules, clock, rng, parts.uploads.clone()).await;
             Sink::S3(made.map_err(|faults| wrong(&config.name, &faults))?)
         }
         DestinationConfig::Directory(directory) => Sink::Directory(Directory::new(
@@ -268,5 +292,6 @@ pub(crate) fn s3_settings(config: &S3Config) -> S3Settings {
         force_path_style: config.force_path_style,
         credentials: aws_credentials(config.credentials.as_ref()),
         checksum: config.checksum,
+        abort_uploads_after: config.abort_uploads_after,
     }
 }

@@ -28,6 +28,7 @@ const SUITES: &[(&str, u64)] = &[
     ("lanes", 180),
     ("faults", 480),
     ("memory", 420),
+    ("outage", 240),
 ];
 
 /// The binary is built with the tests, in one selection of packages and features: another one

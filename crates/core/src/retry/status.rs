@@ -2,8 +2,10 @@
 //! Written by sources and sinks, read by whoever holds the handle.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use super::breaker::BreakerState;
 
 /// A handle on the counters of one source or sink; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,10 @@ struct Counters {
     missing_places: AtomicU64,
     /// What fails now, by class.
     failing: [AtomicU64; 4],
+    /// 0 where there is no breaker, else one more than its place in [`BreakerState::ALL`].
+    breaker: AtomicU8,
+    breaker_openings: AtomicU64,
+    retries_held: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
 
@@ -36,6 +42,12 @@ pub struct StatusSnapshot {
     pub missing_places: u64,
     /// How many things fail now and are tried again, by why: every class is there.
     pub failing: BTreeMap<&'static str, u64>,
+    /// Whether calls go through; none where nothing would stop them.
+    pub breaker: Option<BreakerState>,
+    /// How often the breaker opened.
+    pub breaker_openings: u64,
+    /// Retries that wait now, since the destination answers too little for more of them.
+    pub retries_held: u64,
     /// The last failure, until something succeeds and nothing fails.
     pub last_error: Option<String>,
 }
@@ -73,6 +85,15 @@ pub struct Failing {
     class: Class,
 }
 
+/// A retry waits for the budget, as long as this is kept.
+pub(super) struct Held(Status);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.retries_held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Failing {
     fn drop(&mut self) {
         self.status
@@ -95,6 +116,9 @@ impl Status {
             failing: Class::ALL
                 .map(|class| (class.as_str(), load(self.failing(class))))
                 .into(),
+            breaker: self.breaker(),
+            breaker_openings: load(&counters.breaker_openings),
+            retries_held: load(&counters.retries_held),
             last_error: self.last_error().clone(),
         }
     }
@@ -119,6 +143,30 @@ impl Status {
             status: self.clone(),
             class,
         }
+    }
+
+    pub(super) fn set_breaker(&self, state: BreakerState) {
+        let number = match state {
+            BreakerState::Closed => 1,
+            BreakerState::HalfOpen => 2,
+            BreakerState::Open => 3,
+        };
+        self.0.breaker.store(number, Ordering::Relaxed);
+    }
+
+    fn breaker(&self) -> Option<BreakerState> {
+        let number = usize::from(self.0.breaker.load(Ordering::Relaxed));
+        BreakerState::ALL.get(number.checked_sub(1)?).copied()
+    }
+
+    pub(super) fn breaker_opened(&self) {
+        self.0.breaker_openings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that a retry waits for the budget, until what is given back is dropped.
+    pub(super) fn holds_retry(&self) -> Held {
+        self.0.retries_held.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
     }
 
     fn failing(&self, class: Class) -> &AtomicU64 {

@@ -226,6 +226,8 @@ pub struct S3Config {
     pub credentials: Option<Credentials>,
     /// The checksum of every object.
     pub checksum: Checksum,
+    /// How old an upload in parts is when it is given up; never without one.
+    pub abort_uploads_after: Option<Duration>,
     /// What objects are like.
     pub objects: ObjectConfig,
 }

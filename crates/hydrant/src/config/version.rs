@@ -189,6 +189,7 @@ fn store_destination(destination: &DestinationConfig) -> StoredDestination {
                 force_path_style,
                 credentials: _,
                 checksum: _,
+                abort_uploads_after: _,
                 objects: _,
             } = s3;
             StoredDestination::S3 {
@@ -257,6 +258,7 @@ fn bare_s3(objects: ObjectConfig) -> S3Config {
         force_path_style: None,
         credentials: None,
         checksum: Checksum::default(),
+        abort_uploads_after: None,
         objects,
     }
 }

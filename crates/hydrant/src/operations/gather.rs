@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hydrant_core::budget::{Budget, Holder};
-use hydrant_core::retry::StatusSnapshot;
+use hydrant_core::retry::{BreakerState, StatusSnapshot};
 use hydrant_log::stream::{Start, Stream};
 use hydrant_pipeline::stream::told_to_stop;
 use tokio::sync::watch;
@@ -102,6 +102,10 @@ fn delivery_stream(delivery: &Delivery, now_ms: u64) -> DeliveryStreamSnapshot {
         source_permission_failures: source.requests.auth_failures,
         source_behind_seconds: seconds(source.behind_ms),
         failing: sink.failing,
+        breaker: sink.breaker.map(BreakerState::as_str),
+        breaker_openings: sink.breaker_openings,
+        retries_held: sink.retries_held,
+        uploads_aborted: delivery.versions.sink.aborted_uploads(),
         source_failing: source.requests.failing,
         last_error: status
             .last_error

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use hydrant_core::retry::BreakerState;
+
 use super::exposition::{Exposition, Number, Type};
 use super::snapshot::{
     DeliveryStreamSnapshot, DestinationKind, MemoryHolder, Snapshot, StreamSnapshot,
@@ -54,7 +56,7 @@ const AT_DESTINATION: [(&str, &str, Type, OfDelivery); 6] = [
 ];
 
 /// What every delivery stream has, whatever its destination.
-const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 25] = [
+const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 28] = [
     (
         "hydrant_data_read_from_kinesis_stream_records_total",
         "Records read from the source and done with (DataReadFromKinesisStream.Records)",
@@ -170,6 +172,24 @@ const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 25] = [
         |s| Number::Whole(s.missing_place_failures),
     ),
     (
+        "hydrant_destination_retries_held",
+        "Retries that wait because the destination answers too little for more of them",
+        Type::Gauge,
+        |s| Number::Whole(s.retries_held),
+    ),
+    (
+        "hydrant_destination_breaker_openings_total",
+        "How often requests were held back because the destination is sick",
+        Type::Counter,
+        |s| Number::Whole(s.breaker_openings),
+    ),
+    (
+        "hydrant_destination_uploads_aborted_total",
+        "Uploads in parts given up because a killed process had left them behind",
+        Type::Counter,
+        |s| Number::Whole(s.uploads_aborted),
+    ),
+    (
         "hydrant_source_requests_total",
         "Requests to a remote source",
         Type::Counter,
@@ -266,6 +286,7 @@ pub fn render(snapshot: &Snapshot) -> String {
         out.metric(name, help, metric, samples);
     }
     failing(&mut out, snapshot);
+    breakers(&mut out, snapshot);
     for (name, help, metric, number) in OF_STREAMS {
         let samples = snapshot
             .streams
@@ -366,6 +387,25 @@ fn failing(out: &mut Exposition, snapshot: &Snapshot) {
         });
         out.metric(name, help, Type::Gauge, samples);
     }
+}
+
+/// Each state stands there, one of them with 1.
+fn breakers(out: &mut Exposition, snapshot: &Snapshot) {
+    let samples = snapshot.delivery_streams.iter().flat_map(|stream| {
+        stream.breaker.into_iter().flat_map(move |now| {
+            BreakerState::ALL.map(|state| {
+                let mut labels = delivery_stream(stream);
+                labels.push(("state", state.as_str().to_owned()));
+                (labels, Number::Whole((state.as_str() == now).into()))
+            })
+        })
+    });
+    out.metric(
+        "hydrant_destination_breaker",
+        "Whether requests to the destination go through: closed all, half_open one at a time, open none",
+        Type::Gauge,
+        samples,
+    );
 }
 
 fn at_destination(out: &mut Exposition, kind: DestinationKind, snapshot: &Snapshot) {

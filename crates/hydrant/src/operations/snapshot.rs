@@ -112,6 +112,15 @@ pub struct DeliveryStreamSnapshot {
     pub source_behind_seconds: f64,
     /// How many requests or file operations fail now, and are tried again, by why.
     pub failing: BTreeMap<&'static str, u64>,
+    /// Whether requests to the destination go through (`closed`, `half_open`, `open`); none where
+    /// nothing would stop them.
+    pub breaker: Option<&'static str>,
+    /// How often the breaker opened.
+    pub breaker_openings: u64,
+    /// Retries that wait now, since the destination answers too little for more of them.
+    pub retries_held: u64,
+    /// Uploads in parts that were given up because a killed process had left them behind.
+    pub uploads_aborted: u64,
     /// How many shards of a remote source fail now, and are tried again, by why.
     pub source_failing: BTreeMap<&'static str, u64>,
     /// What went wrong last, until it goes right again.

@@ -29,6 +29,9 @@ fn snapshot(ready: bool) -> Snapshot {
         successes: 3,
         data_freshness_seconds: 1.5,
         failing: [("transient", 0), ("auth", 3)].into(),
+        breaker: (destination == DestinationKind::S3).then_some("half_open"),
+        breaker_openings: 5,
+        retries_held: 6,
         last_error: Some("the bucket is \"gone\"".to_owned()),
         ..DeliveryStreamSnapshot::default()
     };
@@ -124,6 +127,7 @@ async fn pages_answer_from_the_snapshot_of_the_moment() {
         body["delivery_streams"][0]["last_error"],
         "the bucket is \"gone\""
     );
+    assert_eq!(body["delivery_streams"][1]["breaker"], "half_open");
     assert_eq!(body["memory"]["holders"][0]["bytes"], 7);
 
     // An idle connection does not hold the end up.
@@ -153,10 +157,17 @@ fn metrics_mirror_firehose_and_hold_the_balance() {
         "hydrant_memory_holder_waiting{holder=\"raw\"} 2",
         "hydrant_destination_failing{delivery_stream=\"lake\",class=\"auth\"} 1",
         "hydrant_destination_failing{delivery_stream=\"lake\",class=\"transient\"} 0",
+        "hydrant_destination_breaker{delivery_stream=\"lake\",state=\"closed\"} 0",
+        "hydrant_destination_breaker{delivery_stream=\"lake\",state=\"half_open\"} 1",
+        "hydrant_destination_breaker{delivery_stream=\"lake\",state=\"open\"} 0",
+        "hydrant_destination_breaker_openings_total{delivery_stream=\"lake\"} 5",
+        "hydrant_destination_retries_held{delivery_stream=\"lake\"} 6",
     ] {
         assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
     }
     assert!(!text.contains("stdout"), "no metric without samples");
+    let of_directory = "hydrant_destination_breaker{delivery_stream=\"raw\"";
+    assert!(!text.contains(of_directory), "nothing holds it back");
 }
 
 #[test]

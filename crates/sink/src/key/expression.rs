@@ -10,7 +10,7 @@ use super::time_pattern::TimePattern;
 /// Letters of a random string, as Firehose's emulators draw them.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Length of a random string (reference, section 5).
-const RANDOM_LEN: usize = 11;
+pub(crate) const RANDOM_LEN: usize = 11;
 /// What stands for a partition key that the object does not have, as in Hive's folder names. No
 /// stage checks that there is one: such an object is delivered under this name.
 pub(crate) const NO_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";

@@ -6,6 +6,8 @@
 
 mod expression;
 
+mod own;
+
 mod time_pattern;
 
 #[cfg(any(test, fuzzing))]
@@ -120,10 +122,7 @@ impl KeyRules {
 
     /// The prefix up to its first expression.
     pub fn static_prefix(&self) -> &str {
-        match self.prefix.first() {
-            Some(Part::Text(text)) => text,
-            _ => "",
-        }
+        first_text(&self.prefix)
     }
 
     /// The partition keys that the prefix needs, and which stage gives them.
@@ -181,6 +180,14 @@ impl KeyRules {
                 ));
             }
         }
+    }
+}
+
+/// A template up to its first expression.
+fn first_text(parts: &[Part]) -> &str {
+    match parts.first() {
+        Some(Part::Text(text)) => text,
+        _ => "",
     }
 }
 

@@ -243,3 +243,89 @@ proptest! {
         prop_assert!(key.chars().count() <= EVALUATED_MAX_CHARS + name_chars);
     }
 }
+
+#[test]
+fn own_keys_are_known_by_stream_time_id_and_prefix() {
+    let failed = Some("bad/!{firehose:error-output-type}/!{timestamp:yyyy}/");
+    let keys = [("k".to_owned(), "a b/ü".to_owned())];
+    let random = Some("r/!{firehose:random-string}/");
+    let dynamic = Some("k=!{partitionKeyFromQuery:k}/!{timestamp:HH}/");
+    for (prefix, error) in [
+        (None, None),
+        (Some("legacy"), None),
+        (Some("a/"), Some("e/")),
+        (Some("dt=!{timestamp:yyyy-MM-dd}/"), failed),
+        (random, failed),
+        (dynamic, failed),
+        (Some("!{timestamp:'}'yyyy}x/"), failed),
+    ] {
+        let rules = rules(prefix, error);
+        for id in [
+            id(None, &keys),
+            id(None, &[]),
+            id(Some("processing-failed"), &[]),
+        ] {
+            let key = rules.key(&id);
+            assert!(rules.is_own(&key), "{key}");
+            let start = rules.static_prefixes();
+            assert!(
+                start.iter().any(|start| key.starts_with(start)),
+                "{key}: {start:?}"
+            );
+            // Of another stream, or of none.
+            for other in [
+                key.replace("clicks-3", "clicks-4"),
+                key.replace("clicks-3", "click-3"),
+                key.replace("clicks-3", "my-clicks-3"),
+                key.replace("2026-07-13-14-05-06", "2026-07-13-14-65-06"),
+                key.replace("2026-07-13-14-05-06-", "2026-07-13-14-05-06-x"),
+                key.replace(".gz", "/x.gz"),
+                key.replace(".gz", "x"),
+                key.chars().take(key.chars().count() - 4).collect(),
+                format!("x/{key}"),
+            ] {
+                assert!(!rules.is_own(&other), "{other}");
+            }
+        }
+    }
+    // The time in the file name is that of the prefix.
+    let key = rules(None, None).key(&id(None, &[]));
+    assert!(!rules(None, None).is_own(&key.replace("07-13-14", "07-13-15")));
+    assert!(!rules(None, None).is_own(&format!("x{key}")));
+    for foreign in [
+        "",
+        "clicks-3-",
+        "legacy/2026/backup.tar",
+        "clicks-3-2026-07-13-14-05-06-",
+    ] {
+        assert!(!rules(None, None).is_own(foreign), "{foreign}");
+    }
+    // Directly before the file name a partition key may be part of another stream's name.
+    let rules = rules(Some("p/!{partitionKeyFromQuery:k}"), failed);
+    let key = rules.key(&id(None, &[("k".to_owned(), "my-".to_owned())]));
+    assert!(key.starts_with("p/my-clicks-3-") && !rules.is_own(&key));
+}
+
+#[test]
+fn a_key_of_any_length_is_looked_at_in_time() {
+    let many = "!{partitionKeyFromQuery:k}".repeat(15);
+    let rules = rules(Some(&many), Some("e/!{firehose:error-output-type}/"));
+    let key = rules.key(&id(None, &[("k".to_owned(), "v/".to_owned())]));
+    assert!(rules.is_own(&key));
+    assert!(!rules.is_own(&format!("{}\n{key}", "k".repeat(900))));
+}
+
+#[test]
+fn static_prefixes_cover_each_other() {
+    let of = |prefix, error| {
+        let rules = rules(Some(prefix), Some(error));
+        rules.static_prefixes().join(" ")
+    };
+    assert_eq!(of("a/", "b/"), "a/ b/");
+    assert_eq!(of("a/", "a/errors/"), "a/");
+    assert_eq!(of("a/b/", "a/"), "a/");
+    assert_eq!(
+        of("!{timestamp:yyyy}/", "e/!{firehose:error-output-type}/"),
+        ""
+    );
+}

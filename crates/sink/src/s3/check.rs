@@ -51,6 +51,7 @@ pub(super) async fn check(sink: &Inner, name: &str) -> S3Check {
             }
         }
         check.lifecycle().await;
+        check.listing().await;
     }
     check.found
 }
@@ -150,6 +151,20 @@ impl Check<'_> {
                     format!("the bucket's lifecycle rules cannot be read ({text}): {advice}");
                 self.found.notes.push(note);
             }
+        }
+    }
+
+    /// Without it what a killed process leaves behind is not found.
+    async fn listing(&mut self) {
+        if self.sink.settings.abort_uploads_after.is_none() {
+            return;
+        }
+        if let Err(failure) = self.sink.list_multipart(PROBE_DIR, None).await {
+            let text = failure.into_fault().text;
+            self.found.notes.push(format!(
+                "uploads that a killed process leaves behind cannot be found ({text}): allow \
+                 s3:ListBucketMultipartUploads, or set `abort_uploads_after: never`"
+            ));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Settings of an S3 destination and the client made of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::RequestChecksumCalculation;
@@ -26,6 +27,8 @@ pub struct S3Settings {
     pub credentials: S3Credentials,
     /// The checksum of every object.
     pub checksum: Checksum,
+    /// How old an upload in parts of an earlier process is when it is given up; never without one.
+    pub abort_uploads_after: Option<Duration>,
 }
 
 impl S3Settings {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use hydrant_aws::{Refusal, refusal};
-use hydrant_core::retry::{Class, Fault};
+use hydrant_core::retry::{Class, Fault, Outcome};
 
 /// Why a request did not succeed.
 #[derive(Debug)]
@@ -54,10 +54,19 @@ impl Failure {
     }
 }
 
-impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E>> for Failure {
-    fn from(error: SdkError<E>) -> Self {
-        let refused = refusal(&error);
-        let text = refused.text.clone();
+impl Failure {
+    /// Reads an error of the SDK; and what it says of the destination's health, if anything.
+    pub(super) fn read<E: ProvideErrorMetadata + Error + 'static>(
+        error: &SdkError<E>,
+    ) -> (Self, Option<Outcome>) {
+        let refused = refusal(error);
+        let outcome = refused.outcome();
+        (Self::of(refused), outcome)
+    }
+
+    fn of(refused: Refusal) -> Self {
+        let class = class(&refused);
+        let text = refused.text;
         match (refused.status, refused.code.as_str()) {
             (412, _) => return Self::Exists,
             (_, "NoSuchUpload" | "InvalidPart") => return Self::UploadLost(text),
@@ -66,7 +75,7 @@ impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E>> for Failure {
             _ => {}
         }
         Self::Fault(Fault {
-            class: class(&refused),
+            class,
             after: refused.after,
             text,
         })

@@ -13,13 +13,17 @@ mod failure;
 
 mod requests;
 
+mod timed;
+
 mod upload;
 
 mod probe;
 
 mod check;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+mod janitor;
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::Client;
@@ -37,6 +41,7 @@ use crate::limit::Limit;
 pub use self::check::S3Check;
 pub use self::checksum::Checksum;
 pub use self::client::{S3Credentials, S3Settings};
+pub use self::janitor::OpenUploads;
 
 /// How the sink makes sure that a name is never given to other content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +67,15 @@ struct Inner {
     limit: Limit,
     /// Kept while the last probe failed.
     unready: Mutex<Option<Failing>>,
+    uploads: OpenUploads,
+    /// Uploads of processes that are gone, given up by this one.
+    aborted: AtomicU64,
     /// Uploads that were dropped, as key and upload id; aborted when the next one starts.
     orphans: Mutex<Vec<(String, String)>>,
 }
 
 impl S3 {
-    /// A sink into a bucket. Asks the server nothing yet; a region that is not set comes from the
+    /// A sink into a bucket; what it has under way it notes in `uploads`. Asks the server nothing yet; a region that is not set comes from the
     /// environment, the profile, or the machine's instance metadata.
     ///
     /// # Errors
@@ -77,6 +85,7 @@ impl S3 {
         rules: KeyRules,
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
+        uploads: OpenUploads,
     ) -> Result<Self, Vec<String>> {
         let faults = client::faults(&settings);
         if !faults.is_empty() {
@@ -86,7 +95,7 @@ impl S3 {
             .await
             .map_err(|fault| vec![fault])?;
         let (mode, limit) = (AtomicU8::new(0), Limit::default());
-        let retry = Retry::new(clock, rng);
+        let retry = Retry::of_destination(clock, rng);
         Ok(Self(Arc::new(Inner {
             client,
             settings,
@@ -95,6 +104,8 @@ impl S3 {
             mode,
             limit,
             unready: Mutex::default(),
+            uploads,
+            aborted: AtomicU64::new(0),
             orphans: Mutex::default(),
         })))
     }

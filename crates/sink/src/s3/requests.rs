@@ -1,18 +1,15 @@
-//! One request each, tried once, within a limit of time that grows with its body.
+//! One request each, tried once.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::time::Duration;
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
     ExpirationStatus,
 };
 use bytes::Bytes;
-use futures_util::future::{Either, select};
-use hydrant_core::BoxFuture;
 use hydrant_core::stage::ObjectMeta;
 
 use super::checksum::Checksum;
@@ -20,10 +17,6 @@ use super::failure::Failure;
 use super::{Inner, S3Mode};
 use hydrant_core::retry::Class;
 
-/// Limit of a request without its body (reliability design, section 7).
-const TIMEOUT_BASE: Duration = Duration::from_secs(30);
-/// What each started MiB of a body adds.
-const TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);
 /// Content-Type of every object, as Firehose sets it.
 const CONTENT_TYPE: &str = "application/octet-stream";
 /// Metadata that names the hydrant that rendered an object.
@@ -173,6 +166,22 @@ impl Inner {
         self.timed(0, request.send()).await.map(drop)
     }
 
+    /// A page of the multipart uploads that are neither completed nor aborted, of keys that come after
+    /// this one.
+    pub(super) async fn list_multipart(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListMultipartUploadsOutput, Failure> {
+        let request = self
+            .client
+            .list_multipart_uploads()
+            .bucket(&self.settings.bucket)
+            .set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()))
+            .set_key_marker(after.map(str::to_owned));
+        self.timed(0, request.send()).await
+    }
+
     /// Asks what is there.
     pub(super) async fn head(&self, key: &str) -> Result<Head, Failure> {
         let request = self
@@ -273,42 +282,6 @@ impl Inner {
             .as_ref()
             .is_none_or(|url| url.starts_with("https://"))
             && self.settings.checksum != Checksum::RequiredOnly
-    }
-
-    /// Waits for a place, counts an attempt and ends it once its time is over.
-    fn timed<'a, T: Send + 'a, E>(
-        &'a self,
-        body_bytes: usize,
-        send: impl Future<Output = Result<T, SdkError<E>>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, Failure>>
-    where
-        E: ProvideErrorMetadata + Error + Send + 'static,
-    {
-        // Boxed before anything waits: the SDK's futures are large.
-        let send = Box::pin(send);
-        Box::pin(async move {
-            let place = self.limit.enter().await;
-            self.retry.status().attempt();
-            let mib = u32::try_from(body_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-            let limit = TIMEOUT_BASE.saturating_add(TIMEOUT_PER_MIB.saturating_mul(mib));
-            let (failure, overloaded) = match select(send, self.retry.clock().sleep(limit)).await {
-                Either::Left((Ok(done), _)) => {
-                    place.answered();
-                    return Ok(done);
-                }
-                Either::Left((Err(error), _)) => {
-                    let stalled = hydrant_aws::stalled(&error);
-                    let failure = Failure::from(error);
-                    let asked = failure.asks_to_slow_down();
-                    (failure, asked || stalled)
-                }
-                Either::Right(_) => (Failure::timeout(limit), true),
-            };
-            if overloaded {
-                place.overloaded();
-            }
-            Err(failure)
-        })
     }
 }
 

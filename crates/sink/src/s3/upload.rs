@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::checksum::Running;
 use super::failure::Failure;
+use super::janitor::OpenUpload;
 use super::requests::{Head, RENDERED_BY, THIS_VERSION, header_safe};
 use super::{Inner, S3Mode};
 use hydrant_core::retry::{Class, Fault};
@@ -39,6 +40,7 @@ struct Multipart {
     key: String,
     id: String,
     parts: Vec<CompletedPart>,
+    _open: OpenUpload,
     /// Completed or aborted: there is nothing left to clean up.
     done: bool,
 }
@@ -153,10 +155,12 @@ impl S3Upload {
             .await;
         let id = id.map_err(|failure| unavailable(failure.into_fault().text))?;
         let (sink, key) = (sink.clone(), meta.key.clone());
+        let open = sink.uploads.begin(&id);
         Ok(Multipart {
             sink,
             key,
             id,
+            _open: open,
             parts: Vec::new(),
             done: false,
         })
@@ -328,8 +332,14 @@ impl ObjectUpload for S3Upload {
     }
 }
 
-/// Tried once: what is left behind, the bucket's lifecycle rule removes.
+/// Tried once. A range does not wait for it while the destination is sick: another upload does it
+/// then.
 async fn abort(sink: &Inner, key: &str, upload_id: &str) {
+    if !sink.retry.is_well() {
+        let orphan = (key.to_owned(), upload_id.to_owned());
+        sink.orphans().push(orphan);
+        return;
+    }
     if let Err(failure) = sink.abort_multipart(key, upload_id).await {
         debug!(place = %sink.place(key), error = %failure.into_fault().text, "an upload was not aborted");
     }

@@ -18,3 +18,5 @@ mod s3;
 mod s3_faults;
 
 mod s3_stalls;
+
+mod s3_abandoned;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hydrant_core::clock::Clock;
 use hydrant_core::stage::{Completed, ObjectSink as _, SinkError};
 use hydrant_sink::S3;
-use hydrant_sink::s3::{Checksum, S3Credentials, S3Mode, S3Settings};
+use hydrant_sink::s3::{Checksum, OpenUploads, S3Credentials, S3Mode, S3Settings};
 
 use crate::support::{clock, meta, meta_of, put, rng, rules};
 
@@ -46,7 +46,10 @@ pub(crate) async fn sink(settings: S3Settings) -> S3 {
 
 /// A sink that lives by this clock.
 pub(crate) async fn sink_by(settings: S3Settings, clock: Arc<dyn Clock>) -> S3 {
-    S3::new(settings, rules("p/"), clock, rng()).await.unwrap()
+    let (rng, uploads) = (rng(), OpenUploads::default());
+    S3::new(settings, rules("p/"), clock, rng, uploads)
+        .await
+        .unwrap()
 }
 
 /// A client of the test's own, and a new bucket.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hydrant_core::retry::BreakerState;
 use hydrant_core::stage::{Completed, ObjectSink as _, SinkError};
 use hydrant_sink::S3;
 use hydrant_sink::s3::S3Mode;
@@ -162,6 +163,112 @@ async fn every_step_of_a_multipart_upload_survives_faults() {
         1,
         "only the one whose id was lost"
     );
+}
+
+/// Another request for the name was under way, says the server: that is no object yet.
+#[tokio::test]
+async fn a_conflict_does_not_mean_that_the_object_is_there() {
+    let (server, sink, bucket, client) = proven(&[CONFLICT, CONFLICT], "conflict").await;
+    assert_eq!(
+        put(&sink, meta("p/x"), &[b"data"]).await.unwrap(),
+        Completed::Written
+    );
+    assert_eq!((server.left(), requests(&server).len()), (0, 3));
+    // Begun, two parts, looked; then the completion.
+    let pass = Step::Slow(Duration::ZERO);
+    server.restart(&[pass, pass, pass, pass, CONFLICT]);
+    let data = noise(9 << 20, 23);
+    let completed = put(&sink, meta("p/y"), &[&data]).await.unwrap();
+    assert_eq!((completed, server.left()), (Completed::Written, 0));
+    for (key, bytes) in [("p/x", 4), ("p/y", data.len())] {
+        let head = client.head_object().bucket(&bucket).key(key);
+        let length = head.send().await.unwrap().content_length();
+        assert_eq!(length, i64::try_from(bytes).ok(), "{key}");
+    }
+    // And where it is there, with other content, it is not taken for ours.
+    taken(&client, &bucket, "p/z").await;
+    server.restart(&[CONFLICT]);
+    let error = put(&sink, meta("p/z"), &[b"data"]).await.unwrap_err();
+    assert!(matches!(error, SinkError::Mismatch { .. }), "{error}");
+}
+
+/// The destination is sick: after ten failures in a row all but a probe waits, whichever object it is
+/// for; with the first answer all go on at once, in whatever pause they are.
+#[tokio::test]
+async fn a_sick_server_is_left_alone_and_then_all_goes_on() {
+    let (server, sink, bucket, client) = proven(&[INTERNAL; 60], "sick").await;
+    let puts = (0..8).map(|number| {
+        let sink = sink.clone();
+        tokio::spawn(async move { put(&sink, meta(&format!("p/{number}")), &[b"data"]).await })
+    });
+    let puts: Vec<_> = puts.collect();
+    let opened = async {
+        while sink.status().snapshot().breaker != Some(BreakerState::Open) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), opened)
+        .await
+        .unwrap();
+    let asked = requests(&server).len();
+    assert!(
+        (10..=14).contains(&asked),
+        "{asked}: at most those under way beside the tenth"
+    );
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(requests(&server).len(), asked, "it is left alone");
+    server.restart(&[]);
+    let well = std::time::Instant::now();
+    for put in puts {
+        assert_eq!(put.await.unwrap().unwrap(), Completed::Written);
+    }
+    assert!(
+        well.elapsed() < Duration::from_secs(11),
+        "{:?}",
+        well.elapsed()
+    );
+    let status = sink.status().snapshot();
+    assert_eq!(
+        (status.breaker, status.breaker_openings),
+        (Some(BreakerState::Closed), 1)
+    );
+    assert_eq!((status.last_error, status.retries_held), (None, 0));
+    let list = client
+        .list_objects_v2()
+        .bucket(&bucket)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(list.contents().len(), 8);
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_of_one_object_is_no_sickness() {
+    let taken_name = Step::Answer("412 Precondition Failed", "", "");
+    let denied = Step::Answer(
+        "403 Forbidden",
+        "",
+        "<Error><Code>AccessDenied</Code></Error>",
+    );
+    for (step, name) in [
+        (taken_name, "taken"),
+        (denied, "denied"),
+        (CONFLICT, "conflicts"),
+    ] {
+        let (server, sink, ..) = proven(&[step; 40], name).await;
+        let puts = (0..15).map(|number| {
+            let sink = sink.clone();
+            async move { put(&sink, meta(&format!("p/{number}")), &[b"data"]).await }
+        });
+        let all = futures_util::future::join_all(puts);
+        drop(tokio::time::timeout(Duration::from_secs(2), all).await);
+        assert!(requests(&server).len() >= 15, "{name}");
+        let status = sink.status().snapshot();
+        assert_eq!(
+            (status.breaker, status.breaker_openings),
+            (Some(BreakerState::Closed), 0)
+        );
+    }
 }
 
 #[tokio::test]

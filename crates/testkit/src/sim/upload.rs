@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hydrant_core::planted;
-use hydrant_core::retry::{Attempts, Class, Fault, Retry};
+use hydrant_core::retry::{Attempts, Class, Fault, Outcome, Retry};
 use hydrant_core::stage::{Completed, ObjectId, ObjectMeta, ObjectSink, ObjectUpload, SinkError};
 use hydrant_core::{BoxFuture, Digest};
 
@@ -31,17 +31,29 @@ impl BucketSink {
         let world = Arc::new(bucket.world.clone());
         Self {
             bucket: bucket.clone(),
-            retry: Retry::new(world.clone(), world.rng.clone()),
+            retry: Retry::of_destination(world.clone(), world.rng.clone()),
             part_bytes,
             tries,
         }
+    }
+
+    /// Sends a request once the retry layer lets it go, and tells it what came of that.
+    async fn ask(&self, request: Request) -> Answer {
+        let call = self.retry.call().await;
+        let answer = self.bucket.ask(request).await;
+        call.ended(match answer {
+            Answer::Nothing | Answer::Refused(Wrong::Internal) => Outcome::Sick,
+            Answer::Refused(Wrong::SlowDown) => Outcome::Throttled,
+            _ => Outcome::Answered,
+        });
+        answer
     }
 
     /// Asks until there is an answer that means something.
     async fn insist(&self, what: &'static str, request: &Request) -> Result<Answer, SinkError> {
         let mut tries = self.tries();
         loop {
-            match self.bucket.ask(request.clone()).await {
+            match self.ask(request.clone()).await {
                 Answer::Conflict | Answer::Nothing => tries.pause(what, None).await?,
                 Answer::Refused(wrong) => tries.pause(what, Some(wrong)).await?,
                 answer => return Ok(answer),
@@ -152,7 +164,7 @@ impl Upload {
                 },
                 Some(upload) => Request::Complete(upload),
             };
-            let wrong = match self.sink.bucket.ask(request).await {
+            let wrong = match self.sink.ask(request).await {
                 Answer::Done => return Ok(Completed::Written),
                 Answer::Exists => match self.compare(&object).await? {
                     Some(found) => return found,
@@ -226,9 +238,10 @@ impl ObjectUpload for Upload {
             let result = self.make_visible(object).await;
             if let Some(upload) = self.multipart.take()
                 && !matches!(result, Ok(Completed::Written))
+                && self.sink.retry.is_well()
             {
                 // As well as it can.
-                drop(self.sink.bucket.ask(Request::Abort(upload)).await);
+                drop(self.sink.ask(Request::Abort(upload)).await);
             }
             result
         })

@@ -1,6 +1,8 @@
 //! Where records go.
 
-use hydrant_core::units::ByteSize;
+use std::time::Duration;
+
+use hydrant_core::units::{ByteSize, parse_duration};
 use hydrant_encode::{Compression, Format};
 use hydrant_sink::s3::Checksum;
 
@@ -17,6 +19,9 @@ const CHECKSUMS: &[(&str, Checksum)] = &[
     ("crc32", Checksum::Crc32),
     ("when_required", Checksum::RequiredOnly),
 ];
+
+/// Less could be an object that a slow destination still takes.
+const UPLOAD_AGE: (Duration, Duration) = (Duration::from_hours(1), Duration::from_hours(365 * 24));
 
 /// A standard output is watched: what is shown should be fresh.
 const STDOUT_HINTS: DefaultHints = DefaultHints {
@@ -76,6 +81,14 @@ fn s3(f: &mut Fields<'_>) -> Option<S3Config> {
     let about =
         "the checksum of every object; `when_required` for servers that refuse such headers";
     let checksum = f.or("checksum", about, Word(CHECKSUMS), "crc64nvme");
+    let about = "how old an upload in parts is, of an object of this delivery stream, when it is given up \
+                 because a killed process left it behind; `never` leaves that to the bucket's lifecycle rules";
+    let age_kind = Parsed {
+        parse: upload_age,
+        what: "a time, or `never`,",
+        example: "24h",
+    };
+    let abort_uploads_after = f.or("abort_uploads_after", about, age_kind, "24h");
     let objects = objects(f);
     Some(S3Config {
         bucket: bucket?,
@@ -84,6 +97,7 @@ fn s3(f: &mut Fields<'_>) -> Option<S3Config> {
         force_path_style: force_path_style?,
         credentials: credentials?,
         checksum: checksum?,
+        abort_uploads_after: abort_uploads_after?,
         objects: objects?,
     })
 }
@@ -122,6 +136,20 @@ fn stdout(f: &mut Fields<'_>) -> Option<ObjectConfig> {
         format,
         buffering_hints,
     })
+}
+
+/// The age of an upload that is given up; none for never.
+fn upload_age(text: &str) -> Result<Option<Duration>, String> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let age = parse_duration(text)?;
+    if !(UPLOAD_AGE.0..=UPLOAD_AGE.1).contains(&age) {
+        return Err(format!(
+            "`{text}` is out of range, limit 1h to 365d, or `never`"
+        ));
+    }
+    Ok(Some(age))
 }
 
 fn bucket(text: &str) -> Result<String, String> {

@@ -312,7 +312,7 @@ fn transforms_need_their_module_and_partition_keys_a_transform() {
 fn many_faults_come_at_once_in_the_order_of_lines() {
     let text = "api: { listen: nowhere }\nmemory: 1KiB\nstreams:\n  bad name: {}\n  ok: { shards: 5000, \
                 colour: red }\ndelivery_streams:\n  raw:\n    source: { kinesis: { stream: s, start: \
-                yesterday } }\n    destination:\n      s3: { bucket: x, endpoint: \"ftp://h\", checksum: md5 }\n";
+                yesterday } }\n    destination:\n      s3: { bucket: x, endpoint: \"ftp://h\", checksum: md5, abort_uploads_after: 1s }\n";
     let found = faults(text);
     let places: Vec<&str> = found
         .iter()
@@ -331,6 +331,7 @@ fn many_faults_come_at_once_in_the_order_of_lines() {
             &format!("{s3}.bucket"),
             &format!("{s3}.endpoint"),
             &format!("{s3}.checksum"),
+            &format!("{s3}.abort_uploads_after"),
         ]
     );
 }

@@ -36,6 +36,7 @@ delivery_streams:
         prefix: "clicks/dt=!{timestamp:yyyy-MM-dd}/"
         error_output_prefix: "errors/!{firehose:error-output-type}/dt=!{timestamp:yyyy-MM-dd}/"
         checksum: when_required
+        abort_uploads_after: 48h
         buffering_hints: { size: 64MiB, interval: 60s }
         format_conversion:
           output: { parquet: { compression: zstd } }
@@ -91,12 +92,34 @@ fn everything_that_can_be_set_arrives() {
     let keys = s3.credentials.as_ref().unwrap();
     assert_eq!(keys.access_key_id.expose(), "s3cr3t-in-env");
     assert_eq!(keys.secret_access_key.expose(), "s3cr3t-in-file");
+    assert_eq!(s3.abort_uploads_after, Some(Duration::from_hours(48)));
     assert_eq!(s3.objects.buffering_hints.size, ByteSize::mib(64));
     let Format::Parquet(parquet) = &s3.objects.format else {
         panic!("{:?}", s3.objects.format)
     };
     assert_eq!(parquet.compression, ParquetCompression::Zstd);
     assert_eq!(parquet.schema.fields().list().len(), 2);
+}
+
+#[test]
+fn abandoned_uploads_are_given_up_after_a_day_a_time_or_never() {
+    let age = |setting: &str| {
+        let text = format!(
+            "delivery_streams:\n  raw:\n    source: {{ kinesis: {{ stream: s, endpoint: embedded }} }}\n    \
+             destination: {{ s3: {{ bucket: lake{setting} }} }}\nstreams: {{ s: {{}} }}\n"
+        );
+        let config = load(&text).unwrap();
+        match &config.delivery_streams["raw"].destination {
+            DestinationConfig::S3(s3) => s3.abort_uploads_after,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(age(""), Some(Duration::from_hours(24)));
+    assert_eq!(
+        age(", abort_uploads_after: 7d"),
+        Some(Duration::from_hours(7 * 24))
+    );
+    assert_eq!(age(", abort_uploads_after: never"), None);
 }
 
 fn kinesis(settings: &str) -> KinesisConfig {

@@ -139,8 +139,8 @@ impl Gate {
     }
 
     /// Waits so long, or until the destination is sick, or has been since it had got well `recoveries`
-    /// times: then the breaker says when it goes on. A lane in a long pause of its own would send
-    /// no probe, and one that waits any longer than the others.
+    /// times: then the breaker says when it goes on. A lane in a long pause of its own would send no
+    /// probe, and go on later than the others.
     pub(super) async fn rest(&self, clock: &dyn Clock, pause: Duration, recoveries: u64) {
         let mut sleep = clock.sleep(pause);
         loop {

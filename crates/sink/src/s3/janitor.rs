@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::types::MultipartUpload;
+use hydrant_core::retry::Class;
 use hydrant_core::stage::SinkError;
 use tracing::{debug, info, warn};
 
@@ -20,6 +21,9 @@ use super::{Inner, S3};
 
 /// How often it is looked for them.
 const EVERY: Duration = Duration::from_hours(1);
+/// The same after a failure that passes, and after how many of these in a row it is none.
+const SOON: Duration = Duration::from_mins(5);
+const PASSING_MAX: u32 = 3;
 /// Pages of one listing, of up to 1,000 uploads each: what is beyond is seen once these are gone.
 const PAGES_MAX: usize = 1000;
 /// Uploads given up in one round, for the sake of memory; the next round goes on.
@@ -72,33 +76,39 @@ impl S3 {
         let Some(age) = self.0.settings.abort_uploads_after else {
             return std::future::pending().await;
         };
-        let mut warned = false;
+        let (mut failed, mut warned) = (0, false);
         loop {
-            match self.0.clean(age).await {
-                Ok(0) => warned = false,
+            let cleaned = self.0.clean(age).await;
+            let place = self.0.place("");
+            let pause = match cleaned {
                 Ok(aborted) => {
-                    warned = false;
-                    let place = self.0.place("");
-                    info!(
-                        place,
-                        aborted, "uploads that a killed process left behind were given up"
-                    );
-                }
-                Err(failure) if !warned => {
-                    warned = true;
-                    let (place, error) = (self.0.place(""), failure.into_fault().text);
-                    warn!(
-                        place,
-                        error,
-                        remedy = REMEDY,
-                        "uploads left behind stay where they are"
-                    );
+                    (failed, warned) = (0, false);
+                    if aborted > 0 {
+                        info!(
+                            place,
+                            aborted, "uploads that a killed process left were given up"
+                        );
+                    }
+                    EVERY
                 }
                 Err(failure) => {
-                    debug!(error = %failure.into_fault().text, "uploads left behind stay");
+                    failed += 1;
+                    let lasts = failed >= PASSING_MAX || lasts(&failure);
+                    let error = failure.into_fault().text;
+                    if lasts && !std::mem::replace(&mut warned, true) {
+                        warn!(
+                            place,
+                            error,
+                            remedy = REMEDY,
+                            "uploads that were left behind stay"
+                        );
+                    } else {
+                        debug!(place, error, "uploads that were left behind stay");
+                    }
+                    if lasts { EVERY } else { SOON }
                 }
-            }
-            self.0.retry.clock().sleep(EVERY).await;
+            };
+            self.0.retry.clock().sleep(pause).await;
         }
     }
 
@@ -114,6 +124,15 @@ impl S3 {
     /// Uploads given up because a process that is gone left them behind.
     pub fn aborted_uploads(&self) -> u64 {
         self.0.aborted.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a person has to change something, or nothing can be done.
+fn lasts(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unsupported(_) | Failure::NotThere(_) => true,
+        Failure::Fault(fault) => matches!(fault.class, Class::Auth | Class::Missing),
+        Failure::Exists | Failure::UploadLost(_) => false,
     }
 }
 

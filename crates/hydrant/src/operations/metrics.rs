@@ -265,6 +265,18 @@ const OF_STREAMS: [(&str, &str, Type, OfStream); 6] = [
         Type::Gauge,
         |s| Number::Whole(s.low_space.into()),
     ),
+    (
+        "hydrant_stream_quarantined_files",
+        "Damaged files of the log that this start copied aside",
+        Type::Gauge,
+        |s| Number::Whole(s.quarantined_files),
+    ),
+    (
+        "hydrant_stream_lost_records",
+        "Acknowledged records that this start lost with damaged files, as far as it is known",
+        Type::Gauge,
+        |s| Number::Whole(s.records_lost),
+    ),
 ];
 
 /// Writes all metrics in the text format of Prometheus.

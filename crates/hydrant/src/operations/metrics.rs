@@ -228,7 +228,7 @@ const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 28] = [
 ];
 
 /// What every embedded stream has.
-const OF_STREAMS: [(&str, &str, Type, OfStream); 6] = [
+const OF_STREAMS: [(&str, &str, Type, OfStream); 8] = [
     (
         "hydrant_stream_incoming_records_total",
         "Records put into the stream since it was made (IncomingRecords)",

@@ -16,6 +16,8 @@ mod range;
 
 mod object;
 
+mod gathered;
+
 pub mod intent;
 
 mod deliver;
@@ -36,6 +38,6 @@ pub mod fuzzing;
 
 pub use error::LaneError;
 pub use hints::{Hints, SealReason};
-pub use plan::{Plan, Versions};
+pub use plan::{Partitioning, Plan, Versions};
 pub use status::Status;
 pub use stream::{DeliveryStream, Setting};

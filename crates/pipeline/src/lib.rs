@@ -18,6 +18,8 @@ mod loss;
 
 mod object;
 
+mod gathered;
+
 pub mod intent;
 
 mod deliver;
@@ -38,6 +40,6 @@ pub mod fuzzing;
 
 pub use error::LaneError;
 pub use hints::{Hints, SealReason};
-pub use plan::{Plan, Versions};
+pub use plan::{Partitioning, Plan, Versions};
 pub use status::Status;
 pub use stream::{DeliveryStream, Setting};

@@ -17,9 +17,9 @@ use crate::error::LaneError;
 use crate::hints::{Hints, SealReason};
 use crate::intent::{Intent, OVERRUNS_FULL, StageCall};
 use crate::loss::{self, Loss};
-use crate::object::{self, Builder, Feed, Ready};
+use crate::object::{self, Builder, Feed, PIECE_BYTES, Ready};
 use crate::plan::Plan;
-use crate::render::{FailedRaw, Rendered};
+use crate::render::{FailedRaw, PartitionPiece, Rendered};
 use crate::status::Totals;
 
 /// What all ranges of a lane share.
@@ -37,8 +37,13 @@ pub(crate) struct RangeContext {
 /// An object being built; resolves once all its bytes are with the sink.
 pub(crate) type Building = BoxFuture<'static, Result<Ready, LaneError>>;
 
+/// A partition, and the object that takes its outputs now.
 struct OpenObject {
-    feed: mpsc::Sender<Feed>,
+    /// `None` once the object has its size: the next piece begins another.
+    feed: Option<mpsc::Sender<Feed>>,
+    /// The number of the object among those of its partition.
+    part: u32,
+    plain_bytes: u64,
 }
 
 pub(crate) struct OpenRange {
@@ -56,10 +61,11 @@ pub(crate) struct OpenRange {
     pub(crate) oldest_ms: u64,
     /// Whether it may end after what it holds now.
     cuttable: bool,
-    started: usize,
     /// The arrival in the key of the object without partition keys: of the intent where it is
     /// redone, else of the first record of that object.
     object_ms: Option<u64>,
+    /// One per object begun: those that had their size may be ready before the range is sealed.
+    ready: Vec<Option<Ready>>,
 }
 
 pub(crate) struct SealedRange {
@@ -101,8 +107,8 @@ impl OpenRange {
             },
             oldest_ms: u64::MAX,
             cuttable: true,
-            started: 0,
             object_ms,
+            ready: Vec::new(),
         }
     }
 
@@ -128,38 +134,87 @@ impl OpenRange {
         self.totals.read_bytes += rendered.input_bytes;
         self.totals.added += rendered.added;
         self.totals.dropped += rendered.dropped;
-        self.totals.failed += rendered.failures.len() as u64;
-        let failed: usize = rendered.failures.iter().map(FailedRaw::line_bytes).sum();
+        let mut failures = rendered.failures;
+        let mut begun = Vec::new();
+        for mut partition in rendered.pieces {
+            if self.has_room_for(&partition.keys) {
+                self.feed(partition, slot, &mut begun)?;
+            } else {
+                failures.append(&mut partition.refusable);
+            }
+        }
+        failures.sort_by_key(|failed| (failed.failure.record, failed.failure.output));
+        self.totals.failed += failures.len() as u64;
+        let failed: usize = failures.iter().map(FailedRaw::line_bytes).sum();
         self.failures_permit
             .resize(self.failures_permit.bytes() + failed);
-        self.failures.extend(rendered.failures);
-        let mut begun = Vec::new();
-        for partition in rendered.pieces {
-            self.totals.delivered += partition.piece.records;
-            self.totals.delivered_plain_bytes += partition.piece.bytes as u64;
-            if !self.objects.contains_key(&partition.keys) {
-                let (object, building) = self.begin(&partition.keys, partition.arrival_ms);
-                self.objects.insert(partition.keys.clone(), object);
-                begun.push(building);
-            }
-            let permit = self.context.account.take_now(partition.piece.held);
-            let feed = Feed {
-                piece: partition.piece,
-                permit,
-                slot: slot.clone(),
-            };
-            let object = self.objects.get(&partition.keys).expect("begun above");
-            object.feed.try_send(feed).map_err(|error| match error {
-                // The object's own error says why it ended.
-                mpsc::error::TrySendError::Closed(_) => {
-                    LaneError::Invariant("an object ended before its range".into())
-                }
-                mpsc::error::TrySendError::Full(_) => {
-                    LaneError::Invariant("more micro-batches in flight than there are slots".into())
-                }
-            })?;
-        }
+        self.failures.extend(failures);
         Ok(begun)
+    }
+
+    /// Whether a partition is there, or may begin.
+    fn has_room_for(&self, keys: &PartitionKeys) -> bool {
+        let by = self.context.plan.partitioning.as_ref();
+        let limit = by.and_then(|by| by.max_active);
+        limit.is_none_or(|limit| self.objects.len() < limit || self.objects.contains_key(keys))
+    }
+
+    /// Hands a piece to the object of its partition; begins one where there is none with room.
+    fn feed(
+        &mut self,
+        partition: PartitionPiece,
+        slot: &Arc<OwnedSemaphorePermit>,
+        begun: &mut Vec<Building>,
+    ) -> Result<(), LaneError> {
+        let PartitionPiece {
+            keys,
+            piece,
+            arrival_ms,
+            refusable: _,
+        } = partition;
+        self.totals.delivered += piece.records;
+        self.totals.delivered_plain_bytes += piece.bytes as u64;
+        let known = self.objects.get(&keys);
+        let part = match known {
+            Some(open) if open.feed.is_some() => None,
+            Some(full) => Some(full.part + 1),
+            None => Some(0),
+        };
+        if let Some(part) = part {
+            let (object, building) = self.begin(&keys, part, arrival_ms);
+            self.objects.insert(keys.clone(), object);
+            begun.push(building);
+        }
+        let feed = Feed {
+            permit: self.context.account.take_now(piece.held + PIECE_BYTES),
+            slot: slot.clone(),
+            piece,
+        };
+        let by = self.context.plan.partitioning.as_ref();
+        let part_bytes = by.map_or(u64::MAX, |by| by.part_bytes);
+        let object = self.objects.get_mut(&keys).expect("begun above");
+        object.plain_bytes += feed.piece.bytes as u64;
+        let sender = object.feed.as_ref().expect("one with room was begun above");
+        sender.try_send(feed).map_err(|error| match error {
+            // The object's own error says why it ended.
+            mpsc::error::TrySendError::Closed(_) => {
+                LaneError::Invariant("an object ended before its range".into())
+            }
+            mpsc::error::TrySendError::Full(_) => {
+                LaneError::Invariant("more micro-batches in flight than there are slots".into())
+            }
+        })?;
+        if object.plain_bytes >= part_bytes {
+            object.feed = None;
+        }
+        Ok(())
+    }
+
+    /// An object that had its size has all its bytes with the sink.
+    pub(crate) fn built(&mut self, index: usize, ready: Ready) {
+        if let Some(slot) = self.ready.get_mut(index) {
+            *slot = Some(ready);
+        }
     }
 
     /// Bytes of all that comes out: records for objects, and lines for error objects.
@@ -202,7 +257,9 @@ impl OpenRange {
             self.totals.losses += 1;
             building.push(self.begin_loss(loss));
         }
-        self.totals.objects = self.objects.len() as u64;
+        self.totals.objects = self.ready.len() as u64;
+        let mut objects = std::mem::take(&mut self.ready);
+        objects.extend((0..building.len()).map(|_| None));
         let sealed = SealedRange {
             number: self.number,
             intent: Intent {
@@ -219,7 +276,7 @@ impl OpenRange {
                 object_ms: self.object_ms,
             },
             reason,
-            objects: (0..self.started + building.len()).map(|_| None).collect(),
+            objects,
             totals: self.totals,
             oldest_ms: self.oldest_ms.min(self.at_ms),
             maimed,
@@ -229,18 +286,23 @@ impl OpenRange {
 
     /// Number of objects begun so far.
     pub(crate) fn started(&self) -> usize {
-        self.started
+        self.ready.len()
     }
 
-    fn begin(&mut self, keys: &PartitionKeys, arrival_ms: u64) -> (OpenObject, Building) {
-        self.started += 1;
-        let arrival_ms = if keys.is_empty() {
+    fn begin(
+        &mut self,
+        keys: &PartitionKeys,
+        part: u32,
+        arrival_ms: u64,
+    ) -> (OpenObject, Building) {
+        self.ready.push(None);
+        let arrival_ms = if keys.is_empty() && part == 0 {
             *self.object_ms.get_or_insert(arrival_ms)
         } else {
             arrival_ms
         };
         let plan = &self.context.plan;
-        let digest = self.digest(keys, "data");
+        let digest = self.digest(keys, part, "data");
         let id = ObjectId {
             arrival_ms,
             digest,
@@ -254,13 +316,16 @@ impl OpenRange {
         let builder = Builder {
             offload: self.context.offload.clone(),
             account: self.context.account.clone(),
-            encoder: plan.encode.encoder(&digest),
+            encode: plan.encode.clone(),
+            id: digest,
             upload: plan.sink.object(meta),
         };
-        (
-            OpenObject { feed },
-            Box::pin(object::build(builder, pieces)),
-        )
+        let object = OpenObject {
+            feed: Some(feed),
+            part,
+            plain_bytes: 0,
+        };
+        (object, Box::pin(object::build(builder, pieces)))
     }
 
     fn begin_errors(&self, kind: &'static str, failures: Vec<FailedRaw>) -> Building {
@@ -282,12 +347,12 @@ impl OpenRange {
                 format.line(&record, out);
             }
         };
-        self.begin_lines(kind, self.digest(&[], kind), arrival_ms, expected, lines)
+        self.begin_lines(kind, self.digest(&[], 0, kind), arrival_ms, expected, lines)
     }
 
     fn begin_loss(&self, loss: Loss) -> Building {
         let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
-        let digest = Digest::of_parts(&[self.digest(&[], loss::KIND).as_bytes(), &loss.id()]);
+        let digest = Digest::of_parts(&[self.digest(&[], 0, loss::KIND).as_bytes(), &loss.id()]);
         let line = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
             let lost = LostRecords {
                 lane: &lane,
@@ -341,8 +406,9 @@ impl OpenRange {
     }
 
     /// The derived id of an object: the same for whoever renders this range again.
-    fn digest(&self, keys: &[(String, String)], kind: &str) -> Digest {
+    fn digest(&self, keys: &[(String, String)], part: u32, kind: &str) -> Digest {
         let key = &self.context.key;
+        let part = part.to_le_bytes();
         let mut partition = Vec::new();
         for (name, value) in keys {
             for text in [name, value] {
@@ -361,8 +427,11 @@ impl OpenRange {
                 self.first.as_bytes()
             },
             &partition,
-            // The number of the part, once partitions roll.
-            &0_u32.to_le_bytes(),
+            if planted!("parts-share-a-name") {
+                &[0; 4]
+            } else {
+                &part
+            },
             kind.as_bytes(),
         ])
     }

@@ -10,10 +10,19 @@ use hydrant_core::{Position, Records, RecordsBuilder};
 
 use crate::error::LaneError;
 use crate::intent::StageCall;
-use crate::plan::Plan;
+use crate::plan::{Partitioning, Plan};
 
 /// About what an error line says besides the record and the message.
 const LINE_BYTES: usize = 320;
+
+/// Longest value of a partition key, in bytes: an object's key has no more (S3's limit).
+const KEY_MAX_BYTES: usize = 1024;
+/// Firehose's code for a record without its partition keys (reference, section 6).
+const NO_KEY_CODE: &str = "DynamicPartitioning.MetadataExtractionFailed";
+/// The code for partitions beyond the limit, as it is reported of Firehose (reference, section 6).
+pub(crate) const LIMIT_CODE: &str = "DynamicPartitioning.ActivePartitionsLimitExceeded";
+/// The word in the path of the error output for both.
+pub(crate) const PARTITIONING_KIND: &str = "processing-failed";
 
 /// A failed record, or output of one, with what its error object says.
 pub(crate) struct FailedRaw {
@@ -29,6 +38,8 @@ pub(crate) struct PartitionPiece {
     pub(crate) piece: Piece,
     /// Arrival of the record that the first of these outputs came from.
     pub(crate) arrival_ms: u64,
+    /// The outputs as failures, where there may be no room for their partition; else empty.
+    pub(crate) refusable: Vec<FailedRaw>,
 }
 
 /// What a micro-batch became.
@@ -58,12 +69,9 @@ impl Rendered {
     /// Bytes of memory that it holds.
     pub(crate) fn held_bytes(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|one| one.piece.held).sum();
-        pieces
-            + self
-                .failures
-                .iter()
-                .map(FailedRaw::line_bytes)
-                .sum::<usize>()
+        let refusable = self.pieces.iter().flat_map(|one| &one.refusable);
+        let failures = self.failures.iter().chain(refusable);
+        pieces + failures.map(FailedRaw::line_bytes).sum::<usize>()
     }
 }
 
@@ -73,6 +81,8 @@ struct Items {
     /// Index of the original record of each item, and which of that record's items it is; `None`
     /// while items are the original records.
     origin: Option<Vec<(u32, u32)>>,
+    /// Partition keys of each item, once a stage gave any.
+    keys: Option<Vec<PartitionKeys>>,
 }
 
 impl Items {
@@ -80,6 +90,18 @@ impl Items {
         self.origin
             .as_ref()
             .map_or_else(|| (index(item), 0), |origin| origin[item])
+    }
+
+    fn keys(&self, item: usize) -> &[(String, String)] {
+        self.keys.as_ref().map_or(&[], |keys| &keys[item])
+    }
+
+    /// The keys of an output of `item` to which a stage gave `given`: its own, where no other of
+    /// the name is given, and then those.
+    fn keys_with(&self, item: usize, given: &[(String, String)]) -> PartitionKeys {
+        let other = |(name, _): &&(String, String)| given.iter().all(|(other, _)| other != name);
+        let kept = self.keys(item).iter().filter(other);
+        kept.chain(given).cloned().collect()
     }
 }
 
@@ -117,8 +139,8 @@ pub(crate) fn render(
     let mut items = Items {
         records: batch.clone(),
         origin: None,
+        keys: None,
     };
-    let mut keys: Option<Vec<PartitionKeys>> = None;
     for (stage, transform) in plan.transforms.iter().enumerate() {
         let stage = u8::try_from(stage).expect("configuration allows at most 255 processors");
         let calls: Option<Vec<Call>> = known.map(|known| {
@@ -131,12 +153,12 @@ pub(crate) fn render(
         let overruns = calls.as_deref().map_or(Overruns::Decide, Overruns::Known);
         let outcomes = transform.apply(&items.records, overruns);
         check_verdicts(&outcomes, items.records.len())?;
-        (items, keys) = next_items(&mut rendered, batch, &items, outcomes, stage);
+        items = next_items(&mut rendered, batch, &items, outcomes, stage);
         if items.records.is_empty() {
             break;
         }
     }
-    let delivered = prepare(plan, &mut rendered, batch, &items, keys.as_deref());
+    let delivered = prepare(plan, &mut rendered, batch, &items);
     let ended = delivered + rendered.dropped + rendered.failures.len() as u64;
     if rendered.records + rendered.added != ended {
         return Err(LaneError::Invariant(format!(
@@ -178,7 +200,7 @@ fn next_items(
     items: &Items,
     mut outcomes: Outcomes,
     stage: u8,
-) -> (Items, Option<Vec<PartitionKeys>>) {
+) -> Items {
     for failure in std::mem::take(&mut outcomes.failures) {
         let (record, output) = items.origin(failure.record as usize);
         let failure = Failure {
@@ -221,35 +243,33 @@ fn next_items(
             outcomes.data(i),
         );
     }
-    let keys = outcomes.is_partitioned().then(|| {
-        (0..outcomes.len())
-            .map(|i| outcomes.partition_keys(i).to_vec())
-            .collect()
+    let keys = (outcomes.is_partitioned() || items.keys.is_some()).then(|| {
+        let of = |i| items.keys_with(outcomes.record(i) as usize, outcomes.partition_keys(i));
+        (0..outcomes.len()).map(of).collect()
     });
-    (
-        Items {
-            records: next.build(),
-            origin: Some(origin),
-        },
+    Items {
+        records: next.build(),
+        origin: Some(origin),
         keys,
-    )
+    }
 }
 
 /// Groups the last items by partition and prepares a piece of each. Gives the number accepted.
-fn prepare(
-    plan: &Plan,
-    rendered: &mut Rendered,
-    batch: &Records,
-    items: &Items,
-    keys: Option<&[PartitionKeys]>,
-) -> u64 {
-    let mut partitions: BTreeMap<&[(String, String)], Vec<usize>> = BTreeMap::new();
+fn prepare(plan: &Plan, rendered: &mut Rendered, batch: &Records, items: &Items) -> u64 {
+    let mut partitions: BTreeMap<PartitionKeys, Vec<usize>> = BTreeMap::new();
     for item in 0..items.records.len() {
-        let keys = keys.map_or(&[][..], |keys| &keys[item]);
-        partitions.entry(keys).or_default().push(item);
+        let keys = plan.partitioning.as_ref();
+        match keys.map_or(Ok(Vec::new()), |by| partition(by, items.keys(item))) {
+            Ok(keys) => partitions.entry(keys).or_default().push(item),
+            Err(message) => {
+                let failure = refusal(items, item, NO_KEY_CODE, message);
+                let failed = failed(batch, failure, rendered.failures.last());
+                rendered.failures.push(failed);
+            }
+        }
     }
     let mut delivered = 0;
-    for (keys, members) in partitions {
+    for (keys, mut members) in partitions {
         let outputs: Vec<&[u8]> = members
             .iter()
             .map(|item| items.records.data(*item))
@@ -266,24 +286,74 @@ fn prepare(
             let failed = failed(batch, failure, rendered.failures.last());
             rendered.failures.push(failed);
         }
-        if let Some(piece) = prepared.piece {
-            delivered += piece.records;
-            // The first accepted output: the refused ones are in order.
-            let first = (0..members.len())
-                .find(|i| refused.binary_search(i).is_err())
-                .unwrap_or(0);
-            let arrival_ms = items.records.arrival_ms(members[first]);
-            rendered.pieces.push(PartitionPiece {
-                keys: keys.to_vec(),
-                piece,
-                arrival_ms,
-            });
-        }
+        let Some(piece) = prepared.piece else {
+            continue;
+        };
+        delivered += piece.records;
+        let mut at = 0..;
+        members.retain(|_| {
+            at.next()
+                .is_some_and(|i| refused.binary_search(&i).is_err())
+        });
+        let first = members.first().copied().unwrap_or(0);
+        rendered.pieces.push(PartitionPiece {
+            keys,
+            piece,
+            arrival_ms: items.records.arrival_ms(first),
+            refusable: refusable(plan, batch, items, &members),
+        });
     }
     rendered
         .failures
         .sort_by_key(|failed| (failed.failure.record, failed.failure.output));
     delivered
+}
+
+/// The keys that tell the output's partition, in the order of the plan.
+fn partition(by: &Partitioning, keys: &[(String, String)]) -> Result<PartitionKeys, String> {
+    let one = |name: &String| {
+        let found = keys.iter().find(|(known, _)| known == name);
+        let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else {
+            let words = "partitionKeys values must not be null or empty";
+            return Err(format!("{words}: no processor gave `{name}`"));
+        };
+        if value.len() > KEY_MAX_BYTES {
+            let bytes = value.len();
+            return Err(format!(
+                "partition key `{name}` is {bytes} bytes, limit {KEY_MAX_BYTES}"
+            ));
+        }
+        Ok((name.clone(), value.clone()))
+    };
+    by.keys.iter().map(one).collect()
+}
+
+fn refusal(items: &Items, item: usize, code: &str, message: String) -> Failure {
+    let (record, output) = items.origin(item);
+    Failure {
+        record,
+        output,
+        kind: PARTITIONING_KIND,
+        code: code.to_owned(),
+        message,
+        origin: String::new(),
+    }
+}
+
+/// The members of a partition as failures, where the range may have no room for it: only the range
+/// knows, and its records are gone by then.
+fn refusable(plan: &Plan, batch: &Records, items: &Items, members: &[usize]) -> Vec<FailedRaw> {
+    let limit = plan.partitioning.as_ref().and_then(|by| by.max_active);
+    let Some(limit) = limit else {
+        return Vec::new();
+    };
+    let mut all: Vec<FailedRaw> = Vec::with_capacity(members.len());
+    for item in members {
+        let message = format!("the range has {limit} partitions already, which is its limit");
+        let failure = refusal(items, *item, LIMIT_CODE, message);
+        all.push(failed(batch, failure, all.last()));
+    }
+    all
 }
 
 fn failed(batch: &Records, failure: Failure, before: Option<&FailedRaw>) -> FailedRaw {

@@ -30,8 +30,8 @@ struct Inner {
     lanes: BTreeMap<(usize, Lane), LaneView>,
     /// When what was read had arrived.
     arrivals: BTreeMap<Lane, BTreeMap<Position, u64>>,
-    /// The last position that became visible, by reader, lane, kind and partition.
-    visible: BTreeMap<(usize, Lane, bool, u64), Position>,
+    /// What became visible last, by reader, lane, kind and partition.
+    visible: BTreeMap<(usize, Lane, bool, u64), Visible>,
     parents: BTreeMap<Lane, Vec<Lane>>,
     /// What the source has trimmed.
     trimmed: BTreeMap<Lane, Position>,
@@ -57,6 +57,15 @@ struct Record {
     place: Option<(Lane, Position)>,
     /// What became visible of it, by reader.
     made: [Vec<Made>; 2],
+}
+
+/// What became visible last of a partition.
+struct Visible {
+    /// First position of its range: the objects of one range come in any order.
+    range: String,
+    /// Last position of the ranges before it.
+    before: Option<Position>,
+    last: Position,
 }
 
 /// A line that became visible.
@@ -254,9 +263,15 @@ impl Oracle {
     pub(crate) fn object(&self, reader: usize, object: &Object) {
         let mut inner = self.inner();
         let key = &object.meta.key;
-        let lane = object.meta.metadata.iter();
-        let lane = lane.clone().find(|(name, _)| *name == "hydrant-lane");
-        let lane = Lane::new(lane.map_or("", |(_, lane)| lane));
+        let named = |name| {
+            let found = object
+                .meta
+                .metadata
+                .iter()
+                .find(|(known, _)| *known == name);
+            found.map_or("", |(_, value)| value)
+        };
+        let (lane, range) = (Lane::new(named("hydrant-lane")), named("hydrant-first"));
         if key.starts_with("source-records-lost/") {
             inner.lost(reader, &lane, object);
             return;
@@ -272,11 +287,15 @@ impl Oracle {
             if last.is_some_and(|last| last > read.position) {
                 inner.wrong(format!("I7: {key} is out of order at {}", read.position));
             }
-            partition = if failed {
+            let own = if failed {
                 0
             } else {
                 mix(u64::from(crc(read.key.as_bytes()))) % inner.partitions
             };
+            if first.is_some() && own != partition {
+                inner.wrong(format!("{key} mixes partitions {partition} and {own}"));
+            }
+            partition = own;
             first.get_or_insert(read.position);
             last = Some(read.position);
             inner.line(reader, &lane, failed, &read);
@@ -285,7 +304,19 @@ impl Oracle {
             return;
         };
         let place = (reader, lane.clone(), failed, partition);
-        if let Some(before) = inner.visible.insert(place, last)
+        let earlier = inner.visible.remove(&place);
+        let (before, newest) = match &earlier {
+            Some(one) if one.range == range => (one.before, one.last.max(last)),
+            Some(one) => (Some(one.last), last),
+            None => (None, last),
+        };
+        let next = Visible {
+            range: range.to_owned(),
+            before,
+            last: newest,
+        };
+        inner.visible.insert(place, next);
+        if let Some(before) = before
             && before >= first
             && !inner.may_repeat(reader, &lane, first)
         {

@@ -418,9 +418,12 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// An object's bytes are all with the sink. It belongs to a sealed range: only its seal ends
-    /// an object.
+    /// An object's bytes are all with the sink: its range was sealed, or it had its size.
     fn built(&mut self, range: u64, index: usize, ready: Ready) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.number == range) {
+            open.built(index, ready);
+            return;
+        }
         let sealed = self.sealed.iter_mut().find(|sealed| sealed.number == range);
         if let Some(slot) = sealed.and_then(|sealed| sealed.objects.get_mut(index)) {
             *slot = Some(ready);

@@ -3,21 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use base64_simd::STANDARD;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hydrant_core::BoxFuture;
 use hydrant_core::budget::Budget;
-use hydrant_core::clock::Clock;
-use hydrant_core::rng::Rng;
 use hydrant_log::stream::{Catalogue, ShardId, Stream, StreamOptions, Streams};
 use hydrant_log::{Env, Error, LogOptions};
+use hydrant_testkit::clock::StoppedClock;
 use hydrant_testkit::disk::{SimAbort, SimDisk};
 use hydrant_testkit::inline::InlineOffload;
+use hydrant_testkit::sim::SimRng;
 use serde_json::{Map, Value};
 
 use crate::kinesis::Kinesis;
@@ -41,30 +39,6 @@ const DISK_BYTES: u64 = 64 << 20;
 const BUDGET_BYTES: usize = 16 << 20;
 /// An answer beside what it repeats of the request: a stream of many shards, described.
 const ANSWER_BYTES: usize = 256 << 10;
-
-struct Stopped;
-
-impl Clock for Stopped {
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn wall_ms(&self) -> u64 {
-        1_700_000_000_345
-    }
-
-    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
-    }
-}
-
-struct Counter(AtomicU64);
-
-impl Rng for Counter {
-    fn next(&self) -> u64 {
-        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
-    }
-}
 
 #[derive(Default)]
 struct Memory(Mutex<BTreeMap<(String, String), Bytes>>);
@@ -143,7 +117,7 @@ async fn serve(operation: &'static str, wire: Wire, body: &[u8]) {
     let stream = streams.get("s").expect("it was made");
     let account = Budget::new(BUDGET_BYTES).account("api");
     let region = "us-east-1".to_owned();
-    let kinesis = Kinesis::new(streams, account, Arc::new(Stopped), region);
+    let kinesis = Kinesis::new(streams, account, Arc::new(StoppedClock), region);
     let answer = Arc::new(kinesis)
         .call(operation, wire, Bytes::copy_from_slice(body))
         .await;
@@ -207,7 +181,7 @@ async fn streams() -> Arc<Streams> {
     let env = Env {
         disk: Arc::new(SimDisk::new(DISK_BYTES)),
         io: Arc::new(InlineOffload),
-        clock: Arc::new(Stopped),
+        clock: Arc::new(StoppedClock),
         abort: Arc::new(SimAbort::default()),
     };
     let options = LogOptions {
@@ -218,7 +192,7 @@ async fn streams() -> Arc<Streams> {
         resume_percent: 0,
         ..LogOptions::default()
     };
-    let (catalogue, rng) = (Arc::new(Memory::default()), Arc::new(Counter(7.into())));
+    let (catalogue, rng) = (Arc::new(Memory::default()), Arc::new(SimRng::new(7)));
     let streams = Streams::open(env, Path::new("/data"), catalogue, rng, options).await;
     let streams = streams.expect("an empty disk");
     let options = StreamOptions {

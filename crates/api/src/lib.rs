@@ -21,5 +21,5 @@ pub mod fuzzing;
 
 pub use error::Error;
 pub use measure::PutDecoder;
-pub use server::{Server, bind, serve};
-pub use settings::{ACCOUNT_ID, Auth, Settings};
+pub use server::{Listen, Server, bind, serve};
+pub use settings::{ACCOUNT_ID, Auth, MAX_CONNECTIONS, Settings};

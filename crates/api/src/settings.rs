@@ -7,6 +7,9 @@ use crate::Error;
 /// The account in every ARN: there is one, and nobody else's.
 pub const ACCOUNT_ID: &str = "000000000000";
 
+/// Connections at a time, where the settings say nothing else; more wait in the backlog.
+pub const MAX_CONNECTIONS: usize = 4096;
+
 /// How requests prove who they are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Auth {
@@ -24,6 +27,8 @@ pub struct Settings {
     pub auth: Auth,
     /// The region in ARNs; a request that names another one is refused.
     pub region: String,
+    /// Connections at a time; more wait until one ends.
+    pub max_connections: usize,
 }
 
 impl Settings {
@@ -33,6 +38,7 @@ impl Settings {
             listen,
             auth: Auth::None,
             region: "us-east-1".to_owned(),
+            max_connections: MAX_CONNECTIONS,
         }
     }
 

@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hydrant_core::clock::Clock;
 use hydrant_core::disk::Disk;
-use hydrant_core::{BoxFuture, Position, RecordsBuilder};
+use hydrant_core::{Position, RecordsBuilder};
+use hydrant_testkit::clock::StoppedClock;
 use hydrant_testkit::disk::{SimAbort, SimDisk};
 use hydrant_testkit::inline::{InlineOffload, finish};
 
@@ -27,22 +26,6 @@ const NUMBERED: u8 = 2;
 
 /// A lane's records: LSN, arrival, key, data.
 type Rows = BTreeMap<u32, Vec<(u64, u64, Vec<u8>, Vec<u8>)>>;
-
-struct Stopped;
-
-impl Clock for Stopped {
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn wall_ms(&self) -> u64 {
-        1_700_000_000_345
-    }
-
-    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
-    }
-}
 
 /// Opens a log whose only segment is these bytes; the first one says what is made right before.
 /// What opens holds what `dump` shows and takes more, and so it does the next time; what does not
@@ -103,7 +86,7 @@ fn open(disk: &SimDisk) -> Result<Log, Error> {
     let env = Env {
         disk: Arc::new(disk.clone()),
         io: Arc::new(InlineOffload),
-        clock: Arc::new(Stopped),
+        clock: Arc::new(StoppedClock),
         abort: Arc::new(SimAbort::default()),
     };
     let options = LogOptions {

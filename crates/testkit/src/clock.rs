@@ -1,4 +1,4 @@
-//! The real clock, for tests with real servers: as it is, or faster.
+//! Clocks: the real one for tests with real servers, as it is or faster; and one that stands.
 
 #![expect(clippy::disallowed_methods, reason = "real servers live in real time")]
 
@@ -37,5 +37,23 @@ impl Clock for FastClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration / self.speed))
+    }
+}
+
+/// Time that stands at 1,700,000,000,345 ms since the epoch, not a whole second; a sleep never ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_ms(&self) -> u64 {
+        1_700_000_000_345
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 }

@@ -14,8 +14,21 @@ use super::Wire;
 #[derive(Default)]
 pub(crate) struct Reply {
     bytes: Option<Bytes>,
-    /// Given back once the body was sent, or dropped.
+    permit: Option<Permit>,
+}
+
+/// The bytes of an answer with what is held for them. HTTP drops the body once it has the bytes, and
+/// those once the client has taken them.
+struct Sending<T> {
+    bytes: Bytes,
     _permit: Option<Permit>,
+    _held: T,
+}
+
+impl<T> AsRef<[u8]> for Sending<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Reply {
@@ -29,7 +42,7 @@ impl Reply {
         let bytes: Bytes = bytes.into();
         Self {
             bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
-            _permit: None,
+            permit: None,
         }
     }
 
@@ -44,8 +57,28 @@ impl Reply {
     /// Holds bytes of the budget until the body is sent.
     pub(crate) fn holding(self, permit: Permit) -> Self {
         Self {
-            _permit: Some(permit),
+            permit: Some(permit),
             ..self
+        }
+    }
+
+    /// Holds what `held` makes of the number of bytes, and the bytes of the budget, until the client
+    /// has taken the body.
+    pub(crate) fn until_sent<T: Send + Sync + 'static>(
+        self,
+        held: impl FnOnce(usize) -> T,
+    ) -> Self {
+        let Self { bytes, permit } = self;
+        let bytes = bytes.map(|bytes| {
+            Bytes::from_owner(Sending {
+                _held: held(bytes.len()),
+                _permit: permit,
+                bytes,
+            })
+        });
+        Self {
+            bytes,
+            permit: None,
         }
     }
 }

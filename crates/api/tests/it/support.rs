@@ -15,9 +15,9 @@ use hydrant_core::budget::Budget;
 use hydrant_core::clock::Clock;
 use hydrant_core::disk::{Disk, DiskFile, Space};
 use hydrant_core::offload::{Job, Offload};
-use hydrant_core::rng::Rng;
 use hydrant_log::stream::{Catalogue, Streams};
 use hydrant_log::{Env, Error, LogOptions, ProcessAbort, RealDisk};
+use hydrant_testkit::sim::SimRng;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
@@ -69,14 +69,6 @@ impl Offload for Blocking {
 
     fn width(&self) -> usize {
         2
-    }
-}
-
-struct Counter(AtomicU64);
-
-impl Rng for Counter {
-    fn next(&self) -> u64 {
-        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
     }
 }
 
@@ -186,7 +178,7 @@ impl Api {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock(START_MS.into()));
         let disk = Arc::new(FillableDisk::default());
-        let rng = Arc::new(Counter(7.into()));
+        let rng = Arc::new(SimRng::new(7));
         let env = Env {
             disk: disk.clone(),
             io: Arc::new(Blocking),

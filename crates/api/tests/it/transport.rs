@@ -243,3 +243,109 @@ async fn open_to_all_is_refused() {
     let taken = bind(Settings::new(api.address)).await.err().unwrap();
     assert!(matches!(taken, Error::Bind { .. }));
 }
+
+/// A server with a stream that holds so many bytes that no socket takes the answer, and the body of a
+/// call for it.
+async fn with_a_large_answer() -> (Api, String) {
+    let api = Api::with_stream(1).await;
+    for _ in 0..4 {
+        let put =
+            json!({ "StreamName": "clicks", "Data": blob(&[7; 1_000_000]), "PartitionKey": "k" });
+        api.ok("PutRecord", put).await;
+    }
+    let iterator = api.iterator(0, "TRIM_HORIZON", Value::Null).await;
+    (api, json!({ "ShardIterator": iterator }).to_string())
+}
+
+/// What the answer of [`with_a_large_answer`] holds of the budget.
+const ANSWER: std::ops::Range<usize> = 5_300_000..5_500_000;
+
+/// Waits until the budget is held as wanted; four minutes of the server's time at most.
+async fn until_held(api: &Api, wanted: impl Fn(usize) -> bool) -> bool {
+    for _ in 0..1200 {
+        if wanted(api.budget.used()) {
+            return true;
+        }
+        pause().await;
+    }
+    false
+}
+
+#[expect(clippy::disallowed_methods, reason = "real sockets live in real time")]
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_held_and_given_up() {
+    let (api, call) = with_a_large_answer().await;
+    let mut stream = TcpStream::connect(api.address).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Kinesis_20131202.GetRecords\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+        call.len()
+    );
+    stream.write_all((head + &call).as_bytes()).await.unwrap();
+    assert!(until_held(&api, |bytes| ANSWER.contains(&bytes)).await);
+    // Half the time that it has.
+    for _ in 0..200 {
+        pause().await;
+        assert!(
+            ANSWER.contains(&api.budget.used()),
+            "what is not sent yet is not free"
+        );
+    }
+    assert!(until_held(&api, |bytes| bytes == 0).await, "for ever");
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.len() < ANSWER.start);
+    assert!(api.stop().await);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_over_http_2_is_given_up() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let (api, call) = with_a_large_answer().await;
+    let stream = TcpStream::connect(api.address).await.unwrap();
+    let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1_000)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let get = list(&api).header("x-amz-target", "Kinesis_20131202.GetRecords");
+    let mut get = get.body(body(&call)).unwrap();
+    let target = "Kinesis_20131202.GetRecords".parse().unwrap();
+    get.headers_mut().insert("x-amz-target", target);
+    let answer = client.send_request(get).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(until_held(&api, |bytes| ANSWER.contains(&bytes)).await);
+    // The connection is alive: others are answered on it.
+    let other = client
+        .send_request(list(&api).body(body("{}")).unwrap())
+        .await;
+    assert_eq!(other.unwrap().status(), 200);
+    assert!(until_held(&api, |bytes| bytes == 0).await, "for ever");
+    drop((connection.await.unwrap(), answer));
+    assert!(api.stop().await);
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_its_answer() {
+    let (api, call) = with_a_large_answer().await;
+    let mut stream = TcpStream::connect(api.address).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Kinesis_20131202.GetRecords\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        call.len()
+    );
+    stream.write_all((head + &call).as_bytes()).await.unwrap();
+    let (mut read, mut some) = (0, vec![0; 64 << 10]);
+    loop {
+        // 320 KiB a second of the server's time; it must be 64 KiB.
+        pause().await;
+        match stream.read(&mut some).await.unwrap() {
+            0 => break,
+            bytes => read += bytes,
+        }
+    }
+    assert!(ANSWER.contains(&read), "{read}");
+    assert!(api.stop().await);
+}

@@ -18,9 +18,10 @@ use hydrant_core::{BoxFuture, Lane, LaneKey, Position};
 use hydrant_source::kinesis::Reader;
 use hydrant_source::{Aggregates, KinesisClient, KinesisSettings, KinesisSource, Pace, StartAt};
 use hydrant_testkit::clock::FastClock;
+use hydrant_testkit::sim::SimRng;
 
 use crate::fake_kinesis::{FakeKinesis, Fault};
-use crate::support::{Counter, Inline, START_MS};
+use crate::support::{Inline, START_MS};
 
 /// How much faster than the real one the clock of these tests runs.
 const SPEED: u32 = 50;
@@ -85,7 +86,7 @@ impl World {
             },
         };
         let clock = Arc::new(FastClock::new(SPEED, wall_ms));
-        let rng = Arc::new(Counter(7.into()));
+        let rng = Arc::new(SimRng::new(7));
         KinesisClient::new(settings, clock, rng).await.unwrap()
     }
 

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use hydrant_core::BoxFuture;
 use hydrant_core::clock::Clock;
 use hydrant_core::offload::{Job, Offload};
-use hydrant_core::rng::Rng;
 use hydrant_log::stream::{Catalogue, PutEntry, Stream, StreamOptions, Streams};
 use hydrant_log::{Env, Error, LogOptions, ProcessAbort, RealDisk};
+use hydrant_testkit::sim::SimRng;
 
 /// Wall time at the start, milliseconds: not a whole second.
 pub(crate) const START_MS: u64 = 1_700_000_000_345;
@@ -22,6 +22,13 @@ pub(crate) struct StillClock(AtomicU64);
 impl StillClock {
     pub(crate) fn forward(&self, duration: Duration) {
         self.0.fetch_add(
+            u64::try_from(duration.as_millis()).unwrap(),
+            Ordering::Relaxed,
+        );
+    }
+
+    pub(crate) fn back(&self, duration: Duration) {
+        self.0.fetch_sub(
             u64::try_from(duration.as_millis()).unwrap(),
             Ordering::Relaxed,
         );
@@ -56,15 +63,6 @@ impl Offload for Inline {
 
     fn width(&self) -> usize {
         1
-    }
-}
-
-/// A fixed sequence.
-pub(crate) struct Counter(pub(crate) AtomicU64);
-
-impl Rng for Counter {
-    fn next(&self) -> u64 {
-        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
     }
 }
 
@@ -126,7 +124,7 @@ pub(crate) struct Machine {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) clock: Arc<StillClock>,
     pub(crate) catalogue: Arc<MemoryCatalogue>,
-    rng: Arc<Counter>,
+    rng: Arc<SimRng>,
 }
 
 impl Machine {
@@ -135,7 +133,7 @@ impl Machine {
             dir: tempfile::tempdir().unwrap(),
             clock: Arc::new(StillClock(START_MS.into())),
             catalogue: Arc::default(),
-            rng: Arc::new(Counter(7.into())),
+            rng: Arc::new(SimRng::new(7)),
         }
     }
 

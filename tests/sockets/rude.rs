@@ -103,7 +103,7 @@ impl Client {
         let lost = found.is_err() && (self.shared.plan.may_break() || !statuses.contains(&200));
         let refused = self.shared.plan.may_refuse() && matches!(found, Ok(400));
         if !well && !refused && !lost && !self.shared.disturbed_since(began) {
-            let found = found.map_err(|error| error.kind());
+            let found = found.map_err(std::io::Error::kind);
             self.shared.violation(format!(
                 "client {} got {found:?} and not one of {statuses:?}",
                 self.id

@@ -109,7 +109,7 @@ fn all(stream: &Stream) -> Vec<Stored> {
         let mut from = 0;
         loop {
             let blocks = stream.read_blocking(shard.id, from, 1 << 20).unwrap();
-            let Some(last) = blocks.last().and_then(|block| block.last_position()) else {
+            let Some(last) = blocks.last().and_then(hydrant_core::Records::last_position) else {
                 break;
             };
             from = stream.index_of(shard.id, last).unwrap() + 1;

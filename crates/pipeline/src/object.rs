@@ -87,9 +87,8 @@ pub(crate) async fn build(
         match &stage {
             Some(Stage::Encoding(encoder)) => encoder_held = encoder.held_bytes(),
             // They have a permit of their own.
-            Some(Stage::Plain(_)) => {}
             None if works.is_empty() => encoder_held = 0,
-            None => {}
+            Some(Stage::Plain(_)) | None => {}
         }
         // What the encoder held at its end is in the jobs until the last of them is done.
         permit.resize(OBJECT_BYTES + encoder_held + upload.held_bytes());

@@ -353,16 +353,16 @@ impl OpenRange {
     fn begin_loss(&self, loss: Loss) -> Building {
         let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
         let digest = Digest::of_parts(&[self.digest(&[], 0, loss::KIND).as_bytes(), &loss.id()]);
-        let line = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
-            let lost = LostRecords {
+        let write = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
+            let report = LostRecords {
                 lane: &lane,
                 after: loss.after,
                 until: loss.until,
                 at_ms,
             };
-            format.loss(&lost, out);
+            format.loss(&report, out);
         };
-        self.begin_lines(loss::KIND, digest, at_ms, 0, line)
+        self.begin_lines(loss::KIND, digest, at_ms, 0, write)
     }
 
     /// Begins an error object of the lines that `write` makes, about `expected` bytes.

@@ -86,11 +86,11 @@ fn expected() -> (BTreeMap<String, Vec<u64>>, u64, u64) {
 
 fn chain() -> Vec<Arc<dyn Transform>> {
     vec![
-        Decompression::new(Packing::Gzip),
-        RecordDeaggregation::new(SubRecords::Json),
-        MetadataExtraction::new("{site, other: .n}").unwrap(),
+        Decompression::stage(Packing::Gzip),
+        RecordDeaggregation::stage(SubRecords::Json),
+        MetadataExtraction::stage("{site, other: .n}").unwrap(),
         // It gives no keys: those there are must survive it.
-        Filter::new(".n % 10 != 0").unwrap(),
+        Filter::stage(".n % 10 != 0").unwrap(),
     ]
 }
 
@@ -351,7 +351,7 @@ fn plain(count: u64) -> Records {
 async fn keys_are_carried_on_and_replaced_by_name() {
     let stages: Vec<Arc<dyn Transform>> = vec![
         Arc::new(Keys(&[("site", "old"), ("kept", "1"), ("unused", "u")])),
-        RecordDeaggregation::new(SubRecords::Delimited(b";".to_vec())),
+        RecordDeaggregation::stage(SubRecords::Delimited(b";".to_vec())),
         Arc::new(Keys(&[("site", "new")])),
         Arc::new(Keys(&[])),
     ];
@@ -373,7 +373,7 @@ async fn an_output_without_its_key_fails_as_with_firehose() {
     for keys in [&[][..], &[("other", "x")], &[("site", "")]] {
         let stages: Vec<Arc<dyn Transform>> = vec![
             Arc::new(Keys(keys)),
-            RecordDeaggregation::new(SubRecords::Delimited(b";".to_vec())),
+            RecordDeaggregation::stage(SubRecords::Delimited(b";".to_vec())),
         ];
         let by = by_site(1 << 20, None);
         let (objects, totals) = deliver(1, stages, lines(Compression::None), by, plain(2)).await;
@@ -427,7 +427,7 @@ async fn measure(format: Format) {
     }
     let records = builder.build();
     let sink = MemorySink::default();
-    let chain = vec![MetadataExtraction::new("{site}").unwrap()];
+    let chain = vec![MetadataExtraction::stage("{site}").unwrap()];
     let plan = Plan {
         size_hint_bytes: 1 << 30,
         micro_batch: MicroBatch::default(),

@@ -26,13 +26,6 @@ impl StillClock {
             Ordering::Relaxed,
         );
     }
-
-    pub(crate) fn back(&self, duration: Duration) {
-        self.0.fetch_sub(
-            u64::try_from(duration.as_millis()).unwrap(),
-            Ordering::Relaxed,
-        );
-    }
 }
 
 impl Clock for StillClock {

@@ -1,4 +1,4 @@
-//! `cloudwatch_logs`: what a subscription of CloudWatch Logs sends, taken apart (Firehose's
+//! `cloudwatch_logs`: what a subscription of `CloudWatch` Logs sends, taken apart (Firehose's
 //! `CloudWatchLogProcessing`; reference, section 4). Decompress it first.
 
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ pub struct CloudWatchLogs {
     extract: bool,
 }
 
-/// What is read of a record. Names are CloudWatch's.
+/// What is read of a record. Names are `CloudWatch`'s.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Message<'a> {
@@ -35,7 +35,7 @@ struct Event<'a> {
 impl CloudWatchLogs {
     /// With `extract`, each log event's message becomes a record, and its owner, group and stream
     /// are lost; without, data messages pass as they are. Control messages are dropped.
-    pub fn new(extract: bool) -> Arc<dyn Transform> {
+    pub fn stage(extract: bool) -> Arc<dyn Transform> {
         Arc::new(Each(Self { extract }))
     }
 }
@@ -85,17 +85,17 @@ mod tests {
     fn messages_come_out_and_control_messages_do_not() {
         let records = [DATA.as_bytes(), CONTROL.as_bytes()];
         assert_eq!(
-            lines(&*CloudWatchLogs::new(true), &records),
+            lines(&*CloudWatchLogs::stage(true), &records),
             [r#"{"outputs":["one \"x\" ü",""]}"#, r#"{"dropped":true}"#]
         );
-        let outcomes = apply(&*CloudWatchLogs::new(false), &records);
+        let outcomes = apply(&*CloudWatchLogs::stage(false), &records);
         assert_eq!((outcomes.len(), outcomes.dropped), (1, 1));
         assert_eq!(outcomes.data(0), DATA.as_bytes());
     }
 
     #[test]
     fn a_data_message_without_events_is_dropped_and_anything_else_fails() {
-        let stage = CloudWatchLogs::new(true);
+        let stage = CloudWatchLogs::stage(true);
         let empty = br#"{"messageType":"DATA_MESSAGE","logEvents":[]}"#;
         let outcomes = apply(
             &*stage,
@@ -103,6 +103,6 @@ mod tests {
         );
         assert_eq!((outcomes.dropped, outcomes.failures.len()), (1, 4));
         assert!(outcomes.failures.iter().all(|one| one.code == super::CODE));
-        assert_ne!(stage.digest(), CloudWatchLogs::new(false).digest());
+        assert_ne!(stage.digest(), CloudWatchLogs::stage(false).digest());
     }
 }

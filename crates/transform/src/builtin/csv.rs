@@ -51,7 +51,7 @@ pub struct CsvToJson {
 
 impl CsvToJson {
     /// Reads lines so.
-    pub fn new(settings: CsvSettings) -> Arc<dyn Transform> {
+    pub fn stage(settings: CsvSettings) -> Arc<dyn Transform> {
         let names = settings
             .columns
             .iter()
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn fields_become_members_of_their_type() {
         let outcomes = apply(
-            &*CsvToJson::new(typed()),
+            &*CsvToJson::stage(typed()),
             &[b"x,1,1.5e3,TRUE\r\n\n\"y, \"\"z\"\"\nw\",-12345678901234567890, 0 ,false\n,,,"],
         );
         let got: Vec<_> = (0..outcomes.len()).map(|i| outcomes.data(i)).collect();
@@ -260,7 +260,7 @@ mod tests {
             (b"x,1,2,yes", "field 4 is neither true nor false"),
             (b"\xff,1,2,true", "is not CSV"),
         ] {
-            let mut outcomes = apply(&*CsvToJson::new(typed()), &[record]);
+            let mut outcomes = apply(&*CsvToJson::stage(typed()), &[record]);
             assert_eq!((outcomes.len(), outcomes.failures.len()), (0, 1));
             let failure = outcomes.failures.remove(0);
             assert!(failure.message.contains(what), "{failure:?}");
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_header_names_the_fields() {
-        let with_header = CsvToJson::new(CsvSettings {
+        let with_header = CsvToJson::stage(CsvSettings {
             header: true,
             delimiter: b';',
             quote: None,
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn every_setting_is_of_the_digest() {
         let base = typed();
-        let mut digests = vec![CsvToJson::new(base.clone()).digest()];
+        let mut digests = vec![CsvToJson::stage(base.clone()).digest()];
         for other in [
             CsvSettings {
                 header: true,
@@ -312,7 +312,7 @@ mod tests {
             settings(&[("a", ColumnType::Integer)]),
             settings(&[("b", ColumnType::Integer)]),
         ] {
-            let digest = CsvToJson::new(other).digest();
+            let digest = CsvToJson::stage(other).digest();
             assert!(!digests.contains(&digest));
             digests.push(digest);
         }
@@ -322,7 +322,7 @@ mod tests {
         /// What another writer wrote is read back.
         #[test]
         fn fields_come_back(rows in prop::collection::vec([".*", "[\",\r\n a]{0,6}"], 1..6)) {
-            let stage = CsvToJson::new(settings(&[
+            let stage = CsvToJson::stage(settings(&[
                 ("a", ColumnType::String),
                 ("b", ColumnType::String),
             ]));

@@ -30,7 +30,7 @@ impl RecordDeaggregation {
     ///
     /// # Panics
     /// Where the delimiter is empty.
-    pub fn new(kind: SubRecords) -> Arc<dyn Transform> {
+    pub fn stage(kind: SubRecords) -> Arc<dyn Transform> {
         assert_ne!(
             kind,
             SubRecords::Delimited(Vec::new()),
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn json_objects_in_every_form() {
-        let stage = RecordDeaggregation::new(SubRecords::Json);
+        let stage = RecordDeaggregation::stage(SubRecords::Json);
         let records: [&[u8]; 6] = [
             br#"{"a":1}{"b":"}{"}"#,
             b" {\"a\":1}\n\n{\"b\": [1, {}]}\t",
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_record_with_anything_else_in_it_fails_whole() {
-        let stage = RecordDeaggregation::new(SubRecords::Json);
+        let stage = RecordDeaggregation::stage(SubRecords::Json);
         let deep = "[".repeat(500_000);
         let records: [&[u8]; 8] = [
             b"",
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn delimited_records_leave_no_empty_ones() {
-        let stage = RecordDeaggregation::new(SubRecords::Delimited(b"||".to_vec()));
+        let stage = RecordDeaggregation::stage(SubRecords::Delimited(b"||".to_vec()));
         assert_eq!(
             lines(&*stage, &[b"a||b|c||", b"||||", b"", b"a", b"|||x"]),
             [
@@ -186,14 +186,14 @@ mod tests {
             SubRecords::Delimited(b",".to_vec()),
             SubRecords::Delimited(b";".to_vec()),
         ];
-        let digests = kinds.map(|kind| RecordDeaggregation::new(kind).digest());
+        let digests = kinds.map(|kind| RecordDeaggregation::stage(kind).digest());
         assert!(digests[0] != digests[1] && digests[1] != digests[2]);
     }
 
     proptest! {
         #[test]
         fn what_is_joined_is_taken_apart(parts in prop::collection::vec("[a-z]{1,9}", 1..20)) {
-            let stage = RecordDeaggregation::new(SubRecords::Delimited(b"--".to_vec()));
+            let stage = RecordDeaggregation::stage(SubRecords::Delimited(b"--".to_vec()));
             let outcomes = apply(&*stage, &[parts.join("--").as_bytes()]);
             let got: Vec<_> = (0..outcomes.len()).map(|i| outcomes.data(i)).collect();
             prop_assert_eq!(got, parts.iter().map(String::as_bytes).collect::<Vec<_>>());

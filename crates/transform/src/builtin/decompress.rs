@@ -40,7 +40,7 @@ pub struct Decompression(Packing);
 
 impl Decompression {
     /// Decompresses so.
-    pub fn new(packing: Packing) -> Arc<dyn Transform> {
+    pub fn stage(packing: Packing) -> Arc<dyn Transform> {
         Arc::new(Each(Self(packing)))
     }
 }
@@ -180,7 +180,7 @@ pub(super) mod tests {
     #[test]
     fn a_bomb_fails_and_its_neighbours_pass() {
         for packing in ALL {
-            let stage = Decompression::new(packing);
+            let stage = Decompression::stage(packing);
             let bomb = pack(packing, &vec![0; RECORD_MAX_BYTES + 1]);
             let outcomes = apply(&*stage, &[&pack(packing, b"a"), &bomb, &pack(packing, b"")]);
             let [failure] = &outcomes.failures[..] else {
@@ -202,7 +202,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_ratio_counts_above_one_mebibyte_only() {
-        let stage = Decompression::new(Packing::Gzip);
+        let stage = Decompression::stage(Packing::Gzip);
         let [free, over] = [1 << 20, (1 << 20) + 1].map(|size| pack(Packing::Gzip, &vec![0; size]));
         assert!(over.len() * 200 < 1 << 20);
         let outcomes = apply(&*stage, &[&free, &over]);
@@ -217,7 +217,7 @@ pub(super) mod tests {
     #[test]
     fn many_members_are_one_content_and_rubbish_behind_them_a_failure() {
         for packing in [Packing::Gzip, Packing::Zstd] {
-            let stage = Decompression::new(packing);
+            let stage = Decompression::stage(packing);
             let two = [pack(packing, b"one "), pack(packing, b"two")].concat();
             let rubbish = [pack(packing, b"one"), b"rubbish".to_vec()].concat();
             let cut = &two[..two.len() - 3];
@@ -225,14 +225,14 @@ pub(super) mod tests {
             assert_eq!((outcomes.len(), outcomes.data(0)), (1, &b"one two"[..]));
             assert_eq!(outcomes.failures.len(), 4, "{:?}", outcomes.failures);
         }
-        let zlib = Decompression::new(Packing::Zlib);
+        let zlib = Decompression::stage(Packing::Zlib);
         let rubbish = [pack(Packing::Zlib, b"one"), b"x".to_vec()].concat();
         assert_eq!(apply(&*zlib, &[&rubbish, b""]).failures.len(), 2);
     }
 
     #[test]
     fn the_packing_is_of_the_digest() {
-        let digests = ALL.map(|packing| Decompression::new(packing).digest());
+        let digests = ALL.map(|packing| Decompression::stage(packing).digest());
         for (i, digest) in digests.iter().enumerate() {
             assert!(!digests[i + 1..].contains(digest));
         }
@@ -241,7 +241,7 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn what_was_compressed_comes_back(content: Vec<u8>, which in 0..4_usize) {
-            let stage = Decompression::new(ALL[which]);
+            let stage = Decompression::stage(ALL[which]);
             let outcomes = apply(&*stage, &[&pack(ALL[which], &content)]);
             prop_assert_eq!(outcomes.len(), 1);
             prop_assert_eq!(outcomes.data(0), content);

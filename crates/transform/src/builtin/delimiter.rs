@@ -12,7 +12,7 @@ pub struct AppendDelimiter(Vec<u8>);
 
 impl AppendDelimiter {
     /// Appends these bytes.
-    pub fn new(delimiter: Vec<u8>) -> Arc<dyn Transform> {
+    pub fn stage(delimiter: Vec<u8>) -> Arc<dyn Transform> {
         Arc::new(Each(Self(delimiter)))
     }
 }
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_record_gets_one() {
-        let stage = AppendDelimiter::new(b"\r\n".to_vec());
+        let stage = AppendDelimiter::stage(b"\r\n".to_vec());
         assert_eq!(
             lines(&*stage, &[b"a", b"", b"b\r\n"]),
             [
@@ -50,7 +50,7 @@ mod tests {
         );
         assert_ne!(
             stage.digest(),
-            AppendDelimiter::new(b"\n".to_vec()).digest()
+            AppendDelimiter::stage(b"\n".to_vec()).digest()
         );
     }
 }

@@ -21,7 +21,7 @@ impl Filter {
     ///
     /// # Errors
     /// With what is wrong with the condition, or what of it is not allowed and why.
-    pub fn new(condition: &str) -> Result<Arc<dyn Transform>, String> {
+    pub fn stage(condition: &str) -> Result<Arc<dyn Transform>, String> {
         let query = Query::compile(condition)?;
         Ok(Arc::new(Each(Self {
             text: condition.to_owned(),
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn records_that_hold_stay_and_those_that_cannot_be_asked_fail() {
-        let stage = Filter::new(r#".level == "error" or (.ms // 0) > 100"#).expect("good");
+        let stage = Filter::stage(r#".level == "error" or (.ms // 0) > 100"#).expect("good");
         let records: [&[u8]; 4] = [
             br#"{"level":"error"}"#,
             br#"{"level":"info","ms":7}"#,
@@ -78,7 +78,7 @@ mod tests {
                 .iter()
                 .all(|failure| failure.code == super::CODE)
         );
-        let first = Filter::new(".[]").expect("good");
+        let first = Filter::stage(".[]").expect("good");
         let outcomes = apply(&*first, &[b"[0,false]", b"[false,1]", b"[]", b"[null]"]);
         assert_eq!((outcomes.len(), outcomes.dropped), (1, 3));
         assert_ne!(stage.digest(), first.digest());

@@ -43,7 +43,7 @@ pub fn unpack(bytes: &[u8]) {
         .max(bytes.len() * RATIO_MAX)
         .min(RECORD_MAX_BYTES);
     for packing in PACKINGS {
-        let outcomes = apply(&*Decompression::new(packing), bytes);
+        let outcomes = apply(&*Decompression::stage(packing), bytes);
         assert!(outcomes.data_bytes() <= most);
         if packing == Packing::Gzip && !outcomes.is_empty() {
             let mut content = Vec::new();
@@ -54,25 +54,25 @@ pub fn unpack(bytes: &[u8]) {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(bytes).expect("into memory");
     let packed = packed.finish().expect("into memory");
-    let back = apply(&*Decompression::new(Packing::Gzip), &packed);
+    let back = apply(&*Decompression::stage(Packing::Gzip), &packed);
     if bytes.len() <= RATIO_FREE_BYTES {
         assert_eq!(back.data(0), bytes);
     }
-    let parts = apply(&*RecordDeaggregation::new(SubRecords::Json), bytes);
+    let parts = apply(&*RecordDeaggregation::stage(SubRecords::Json), bytes);
     for i in 0..parts.len() {
         let object = serde_json::from_slice::<Map<String, Value>>(parts.data(i));
         // A number beyond any double is JSON, and no value.
         assert!(object.is_ok_or_too_large(), "{:?}", parts.data(i));
     }
     let lines = apply(
-        &*RecordDeaggregation::new(SubRecords::Delimited(b"\n".to_vec())),
+        &*RecordDeaggregation::stage(SubRecords::Delimited(b"\n".to_vec())),
         bytes,
     );
     for i in 0..lines.len() {
         assert!(!lines.data(i).is_empty() && !lines.data(i).contains(&b'\n'));
     }
-    apply(&*CloudWatchLogs::new(true), bytes);
-    let keys = MetadataExtraction::new("{a: .a.b, c}").expect("a good query");
+    apply(&*CloudWatchLogs::stage(true), bytes);
+    let keys = MetadataExtraction::stage("{a: .a.b, c}").expect("a good query");
     let outcomes = apply(&*keys, bytes);
     if !outcomes.is_empty() {
         assert_eq!(outcomes.data(0), bytes);
@@ -118,7 +118,7 @@ pub fn log_line(bytes: &[u8]) {
     objects(&apply(&*pattern, bytes), &["a", "b"]);
     for header in [false, true] {
         let columns = [("a", ColumnType::String), ("b", ColumnType::Number)];
-        let csv = CsvToJson::new(CsvSettings {
+        let csv = CsvToJson::stage(CsvSettings {
             columns: columns.map(|(name, kind)| (name.to_owned(), kind)).into(),
             header,
             delimiter: b',',

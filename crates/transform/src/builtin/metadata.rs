@@ -32,7 +32,7 @@ impl MetadataExtraction {
     ///
     /// # Errors
     /// With what is wrong with the query, or what of it is not allowed and why.
-    pub fn new(query: &str) -> Result<Arc<dyn Transform>, String> {
+    pub fn stage(query: &str) -> Result<Arc<dyn Transform>, String> {
         let extraction = Self {
             text: query.to_owned(),
             query: Query::compile(query)?,
@@ -111,7 +111,7 @@ mod tests {
     use crate::builtin::jq::Query;
 
     fn stage(query: &str) -> std::sync::Arc<dyn Transform> {
-        MetadataExtraction::new(query).expect("a good query")
+        MetadataExtraction::stage(query).expect("a good query")
     }
 
     #[test]

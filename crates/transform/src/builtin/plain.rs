@@ -54,12 +54,11 @@ impl Plain {
             }
             let slot = *node.slot.get_or_insert(plain.slot_count);
             plain.slot_count = plain.slot_count.max(slot + 1);
-            match plain.names.iter().position(|known| *known == name) {
-                Some(at) => plain.slots[at] = slot,
-                None => {
-                    plain.names.push(name);
-                    plain.slots.push(slot);
-                }
+            if let Some(at) = plain.names.iter().position(|known| *known == name) {
+                plain.slots[at] = slot;
+            } else {
+                plain.names.push(name);
+                plain.slots.push(slot);
             }
         }
         plain

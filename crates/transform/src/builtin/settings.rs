@@ -19,7 +19,7 @@ pub enum Builtin {
     RecordDeaggregation(SubRecords),
     /// Decompresses records.
     Decompression(Packing),
-    /// Takes apart what CloudWatch Logs sends.
+    /// Takes apart what `CloudWatch` Logs sends.
     CloudwatchLogs {
         /// Whether each event's message becomes a record.
         data_message_extraction: bool,
@@ -67,19 +67,19 @@ impl Builtin {
     /// With what is wrong with a query, a pattern, or the names for it.
     pub fn build(&self) -> Result<Arc<dyn Transform>, String> {
         Ok(match self {
-            Self::RecordDeaggregation(kind) => RecordDeaggregation::new(kind.clone()),
-            Self::Decompression(packing) => Decompression::new(*packing),
+            Self::RecordDeaggregation(kind) => RecordDeaggregation::stage(kind.clone()),
+            Self::Decompression(packing) => Decompression::stage(*packing),
             Self::CloudwatchLogs {
                 data_message_extraction,
-            } => CloudWatchLogs::new(*data_message_extraction),
-            Self::MetadataExtraction { query } => MetadataExtraction::new(query)?,
-            Self::AppendDelimiter { delimiter } => AppendDelimiter::new(delimiter.clone()),
-            Self::CsvToJson(settings) => CsvToJson::new(settings.clone()),
+            } => CloudWatchLogs::stage(*data_message_extraction),
+            Self::MetadataExtraction { query } => MetadataExtraction::stage(query)?,
+            Self::AppendDelimiter { delimiter } => AppendDelimiter::stage(delimiter.clone()),
+            Self::CsvToJson(settings) => CsvToJson::stage(settings.clone()),
             Self::LogToJson { form, names } => match form {
                 LogForm::Known(format) => LogToJson::known(*format, names.clone())?,
                 LogForm::Pattern(pattern) => LogToJson::pattern(pattern, names.clone())?,
             },
-            Self::Filter { condition } => Filter::new(condition)?,
+            Self::Filter { condition } => Filter::stage(condition)?,
         })
     }
 

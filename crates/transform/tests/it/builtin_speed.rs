@@ -55,9 +55,9 @@ fn nanoseconds_a_record() {
         r#"{{"messageType":"DATA_MESSAGE","logEvents":[{{"message":"{}"}}]}}"#,
         "x".repeat(440)
     );
-    let query = |text: &str| MetadataExtraction::new(text).unwrap();
-    let filter = Filter::new(r#".type == "click" and .ms > 100"#).unwrap();
-    let delimited = RecordDeaggregation::new(SubRecords::Delimited(b"\n".to_vec()));
+    let query = |text: &str| MetadataExtraction::stage(text).unwrap();
+    let filter = Filter::stage(r#".type == "click" and .ms > 100"#).unwrap();
+    let delimited = RecordDeaggregation::stage(SubRecords::Delimited(b"\n".to_vec()));
     let stages: Vec<(&str, Arc<dyn Transform>, Records)> = vec![
         (
             "keys, plain paths",
@@ -77,23 +77,23 @@ fn nanoseconds_a_record() {
         ("filter", filter, batch(json)),
         (
             "deaggregation, json",
-            RecordDeaggregation::new(SubRecords::Json),
+            RecordDeaggregation::stage(SubRecords::Json),
             batch(json),
         ),
         ("deaggregation, lines", delimited, batch(json)),
         (
             "gzip",
-            Decompression::new(Packing::Gzip),
+            Decompression::stage(Packing::Gzip),
             batch(|i| packed(&json(i))),
         ),
         (
             "cloudwatch",
-            CloudWatchLogs::new(true),
+            CloudWatchLogs::stage(true),
             batch(|_| message.clone().into_bytes()),
         ),
         (
             "csv",
-            CsvToJson::new(csv),
+            CsvToJson::stage(csv),
             batch(|_| format!("{0},{0},{0},{0}", "x".repeat(120)).into_bytes()),
         ),
         (
@@ -103,7 +103,7 @@ fn nanoseconds_a_record() {
         ),
         (
             "delimiter",
-            AppendDelimiter::new(b"\n".to_vec()),
+            AppendDelimiter::stage(b"\n".to_vec()),
             batch(json),
         ),
     ];

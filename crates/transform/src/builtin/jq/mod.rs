@@ -151,7 +151,7 @@ fn parse(text: &str) -> Result<Term<&str>, String> {
         }
     };
     Parser::new(&tokens)
-        .parse(|parser| parser.term())
+        .parse(jaq_core::load::Parser::term)
         .or_else(|errors| {
             let (what, part) = errors.first().map_or(("a term", ""), |(what, found)| {
                 (what.as_str(), found.map_or("", |token| token.as_str()))

@@ -78,8 +78,8 @@ def to_s3(bucket, name, **settings):
 class Hydrant:
     """One `hydrant run` in a folder of its own; started, ended and started again."""
 
-    def __init__(self, folder, streams, delivery_streams, memory="512MiB"):
-        self.memory = memory
+    def __init__(self, folder, streams, delivery_streams, memory="512MiB", **more):
+        self.memory, self.more = memory, more
         self.folder = pathlib.Path(folder)
         self.api, self.operations = free_port(), free_port()
         self.process = None
@@ -96,6 +96,7 @@ class Hydrant:
             "memory": self.memory,
             "streams": streams,
             "delivery_streams": delivery_streams,
+            **self.more,
         }
         (self.folder / "hydrant.yaml").write_text(json.dumps(config, indent=2))
 

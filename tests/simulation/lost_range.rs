@@ -90,7 +90,7 @@ fn number(model: &Model, position: Position) -> usize {
 }
 
 /// Gives whether the range could be interrupted as asked.
-fn run(seed: u64, lost: Lost, visible: bool, tells: bool) -> bool {
+fn run(seed: u64, how: Lost, visible: bool, tells: bool) -> bool {
     let mut model = Model::new(seed, Arc::new(NoHooks));
     let world = model.world.clone();
     let mut source = SimSource::new(&world).with_lane("lane-0", model.records.clone(), true);
@@ -105,7 +105,7 @@ fn run(seed: u64, lost: Lost, visible: bool, tells: bool) -> bool {
     let cut = number(&model, intent.cut);
     assert!(model.records.position(first) > left.position);
     // The last that is lost: never inside of what shares a sequence number.
-    let last = match lost {
+    let last = match how {
         Lost::Nothing => None,
         Lost::Before => first.checked_sub(1),
         Lost::Head => Some(first + (cut - first) / 2),
@@ -116,7 +116,7 @@ fn run(seed: u64, lost: Lost, visible: bool, tells: bool) -> bool {
         next.is_some_and(|next| next.same_sequence(&model.records.position(i)))
     };
     let last = last.filter(|last| !shares(*last));
-    if lost != Lost::Nothing && (last.is_none() || (lost == Lost::Head && last == Some(cut))) {
+    if how != Lost::Nothing && (last.is_none() || (how == Lost::Head && last == Some(cut))) {
         return false;
     }
     if let Some(last) = last {
@@ -148,10 +148,9 @@ fn run(seed: u64, lost: Lost, visible: bool, tells: bool) -> bool {
         let found = lines.get(text).copied().unwrap_or(0);
         assert_eq!(found, expected, "{at}: {text}, {first} to {cut}");
     }
-    let expected = match lost {
-        Lost::Nothing => 0,
+    let expected = match how {
         // What was committed is nobody's loss.
-        Lost::Before => 0,
+        Lost::Nothing | Lost::Before => 0,
         Lost::Head | Lost::All => 1,
     };
     assert_eq!(reports, expected, "{at}");

@@ -8,6 +8,8 @@ mod two_workers;
 
 mod neighbours;
 
+mod pressure;
+
 mod stalled_source;
 
 mod lost_range;

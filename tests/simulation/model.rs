@@ -91,6 +91,12 @@ impl Model {
         }
     }
 
+    /// The same where no size seals a range.
+    pub(crate) fn without_size_hint(mut self) -> Self {
+        self.size_hint_bytes = 1 << 40;
+        self
+    }
+
     /// Turns the faults of all parts on (percent), or off with 0.
     pub(crate) fn faults(&self, percent: u64) {
         self.source.fails_percent.store(percent, Ordering::Relaxed);

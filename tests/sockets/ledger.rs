@@ -103,9 +103,10 @@ impl Ledger {
             match (&put.fate, found) {
                 (Fate::Acked(shard, number), [one])
                     if *shard == one.shard && *number == one.number => {}
-                (Fate::Unknown, [] | [_]) | (Fate::Unsent | Fate::Refused(_), []) => {}
                 // What failed within may have been written.
-                (Fate::Refused(500..), [_]) => {}
+                (Fate::Unknown, [] | [_])
+                | (Fate::Unsent | Fate::Refused(_), [])
+                | (Fate::Refused(500..), [_]) => {}
                 (fate, found) => wrong.push(format!(
                     "record {id} of client {}: {fate:?}, and it is there {} times: {:?}",
                     put.client,

@@ -6,6 +6,7 @@ use std::path::Path;
 use hydrant_core::disk::Disk as _;
 use hydrant_log::RealDisk;
 use hydrant_log::repair::{Repair, repair};
+use hydrant_log::stream::ShardId;
 
 use crate::cli::{BAD_CONFIG, FAILED, OK, finish, say};
 
@@ -67,9 +68,12 @@ fn print(dir: &Path, looked: &Repair) -> anyhow::Result<()> {
             "  lost: what may have been kept below record {below}, nobody knows how much"
         )?;
     }
-    for lsns in &looked.lost {
-        let (count, last) = (lsns.end - lsns.start, lsns.end - 1);
-        writeln!(out, "  lost: records {} to {last} ({count})", lsns.start)?;
+    for lost in &looked.lost {
+        let (first, last, count) = (lost.lsns.start, lost.lsns.end - 1, lost.records());
+        let of = lost
+            .lane
+            .map_or(String::new(), |lane| format!(" of {}", ShardId(lane)));
+        writeln!(out, "  lost: records {first} to {last} ({count}){of}")?;
     }
     if let Some((from, next)) = looked.renumbered {
         writeln!(

@@ -70,6 +70,7 @@ impl Service {
         let options = LogOptions {
             instance: rng.id(),
             cache_bytes: memory::log_cache_bytes(config),
+            on_corruption: config.on_corruption,
             ..LogOptions::default()
         };
         let state = open_state(&env, &config.data_dir, rng.id(), options.clone()).await?;

@@ -28,6 +28,17 @@ pub enum Content {
     State,
 }
 
+/// What a start does about damage of acknowledged records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCorruption {
+    /// It refuses: a person decides.
+    #[default]
+    Refuse,
+    /// It copies the damaged files aside, says what is lost, and goes on without that. Only for records:
+    /// damage of the state store is always refused.
+    Quarantine,
+}
+
 /// Each place where something is made durable. A test leaves out one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPoint {
@@ -85,6 +96,8 @@ pub struct LogOptions {
     pub instance: [u8; 16],
     /// What the log keeps.
     pub content: Content,
+    /// What to do where acknowledged records are damaged.
+    pub on_corruption: OnCorruption,
     /// A planted fault: this sync is left out.
     #[cfg(feature = "planted")]
     pub skip_sync: Option<SyncPoint>,
@@ -105,6 +118,7 @@ impl Default for LogOptions {
             resume_percent: 15,
             instance: [0; 16],
             content: Content::Data,
+            on_corruption: OnCorruption::Refuse,
             #[cfg(feature = "planted")]
             skip_sync: None,
         }

@@ -25,6 +25,8 @@ mod writer;
 
 mod recovery;
 
+mod mend;
+
 mod release;
 
 pub mod log;
@@ -44,7 +46,7 @@ pub mod disk;
 pub mod fuzzing;
 
 pub use disk::{ProcessAbort, RealDisk};
-pub use env::{Content, Env, LogOptions, SyncPoint};
+pub use env::{Content, Env, LogOptions, OnCorruption, SyncPoint};
 pub use error::Error;
 pub use frame::FrameKind;
 pub use log::{Appended, Entry, Log, Stored};

@@ -15,8 +15,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::env::{Content, Env, LogOptions};
 use crate::error::Error;
 use crate::frame::{self, FOOTER_BYTES};
+use crate::mend;
 use crate::queue::{Answer, Queue, bytes_of};
-use crate::recovery;
+use crate::repair::Repair;
 use crate::segment::{LOCK_NAME, SEGMENT_HEADER_BYTES};
 use crate::site::{Site, Spare, failed};
 use crate::view::{Cache, Piece, View};
@@ -75,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) published: Published,
     pub(crate) low: AtomicBool,
     pub(crate) failed: AtomicBool,
+    repaired: Repair,
     _directory: Box<dyn Any + Send + Sync>,
 }
 
@@ -109,8 +111,8 @@ impl Log {
     /// Opens the log of a directory, or makes one there with the id `new_id`. Blocks.
     ///
     /// # Errors
-    /// `Locked`; `Corrupt` where acknowledged data is damaged or missing; `Version`; `LowSpace`;
-    /// `Io`.
+    /// `Locked`; `Corrupt` where acknowledged data is damaged or missing, and may not be given up;
+    /// `Version`; `LowSpace`; `Io`.
     pub fn open(
         env: Env,
         dir: &Path,
@@ -135,7 +137,7 @@ impl Log {
             dir: dir.to_owned(),
             options,
         };
-        let found = recovery::recover(&site, new_id)?;
+        let (found, repaired) = mend::recover(&site, new_id)?;
         let writer = Writer {
             active: found.active,
             next_lsn: found.end_lsn,
@@ -166,6 +168,7 @@ impl Log {
             published: Published::default(),
             low: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            repaired,
             _directory: directory,
         };
         inner.measure_space();
@@ -396,6 +399,11 @@ impl Log {
     /// Whether a write or sync failed, so that nothing is acknowledged any more.
     pub fn has_failed(&self) -> bool {
         self.inner.failed.load(Ordering::Acquire)
+    }
+
+    /// What was put aside and given up when it was opened; nothing, nearly always.
+    pub fn repaired(&self) -> &Repair {
+        &self.inner.repaired
     }
 
     /// Bytes of all segments, spare ones too.

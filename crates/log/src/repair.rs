@@ -1,5 +1,6 @@
-//! Brings a damaged log back to where it opens: `hydrant log repair`. What is damaged is copied aside
-//! first; what is lost is said to the record; numbers are never given out twice.
+//! Brings a damaged log back to where it opens: `hydrant log repair`, or the start itself where it may
+//! (`on_corruption: quarantine`). What is damaged is copied aside first; what is lost is said to the
+//! record; numbers are never given out twice.
 //!
 //! A damaged segment is written anew under its name, with its good frames and, where records are
 //! missing, gap frames that hold their numbers. Behind the last good record of a damaged newest
@@ -35,8 +36,8 @@ const RENUMBER: u64 = 1 << 28;
 pub struct Repair {
     /// The damaged segments and what is wrong with each. None: the log is in order.
     pub damaged: Vec<(PathBuf, String)>,
-    /// LSNs of the records that are lost, oldest first.
-    pub lost: Vec<Range<u64>>,
+    /// Records that are lost, oldest first.
+    pub lost: Vec<Lost>,
     /// Records below this LSN may be lost too: the oldest segment does not say where it began.
     pub unknown_below: Option<u64>,
     /// From this LSN on more may be lost, nobody knows how many; numbering goes on at the second.
@@ -45,11 +46,29 @@ pub struct Repair {
     pub copies: Vec<PathBuf>,
 }
 
+/// Records that are lost, one after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Their LSNs.
+    pub lsns: Range<u64>,
+    /// The lane they were of, where what is left still says so.
+    pub lane: Option<u32>,
+}
+
+impl Lost {
+    /// How many they are.
+    pub fn records(&self) -> u64 {
+        self.lsns.end - self.lsns.start
+    }
+}
+
 /// A segment as it was found.
 struct Piece {
     path: PathBuf,
     header: SegmentHeader,
     frames: Vec<Found>,
+    /// What is left of damaged frames.
+    broken: Vec<FrameHeader>,
     /// One past the last record up to which nothing is missing.
     end_lsn: u64,
     sealed: bool,
@@ -77,6 +96,11 @@ pub fn repair(disk: &dyn Disk, dir: &Path, apply: bool) -> Result<Repair, Error>
         }
         failed("locking", dir, error)
     })?;
+    repair_locked(disk, dir, apply)
+}
+
+/// The same by whoever holds the log's lock.
+pub(crate) fn repair_locked(disk: &dyn Disk, dir: &Path, apply: bool) -> Result<Repair, Error> {
     let pieces = read(disk, dir)?;
     let mut found = Repair::default();
     let (pieces, useless) = usable(pieces, &mut found);
@@ -220,7 +244,7 @@ impl Piece {
         let file = disk.open(&path).map_err(|e| failed("opening", &path, e))?;
         let (bytes, unread) = read_whole(&*file, &path)?;
         let seed = frame::seed(id, number);
-        let frames = salvage(&bytes, seed);
+        let (frames, broken) = salvage(&bytes, seed);
         let mut wrong = header.as_ref().err().map(|wrong| (*wrong).to_owned());
         if unread > 0 {
             wrong = Some(format!("{unread} bytes of it cannot be read"));
@@ -236,6 +260,7 @@ impl Piece {
             path,
             header,
             frames,
+            broken,
             end_lsn: walked.end_lsn,
             sealed: walked.sealed,
             durable_lsn: walked.durable_lsn,
@@ -280,11 +305,11 @@ impl Piece {
             if good.header.lsn < lsn || after(good) > end {
                 continue;
             }
-            found.lose(lsn..good.header.lsn, &mut parts);
+            self.lose(lsn..good.header.lsn, &mut parts, found);
             parts.push(Part::Frame(*good));
             lsn = after(good);
         }
-        found.lose(lsn..end, &mut parts);
+        self.lose(lsn..end, &mut parts, found);
         if next.is_some() {
             parts.push(Part::Footer(end));
         } else {
@@ -292,6 +317,30 @@ impl Piece {
             parts.push(Part::Lost(end..end + RENUMBER));
         }
         parts
+    }
+
+    /// Gives records up, and says as far as it can be known whose they were.
+    fn lose(&self, lsns: Range<u64>, parts: &mut Vec<Part>, found: &mut Repair) {
+        if lsns.is_empty() {
+            return;
+        }
+        let mut lose = |lsns: Range<u64>, lane| {
+            if !lsns.is_empty() {
+                found.lost.push(Lost { lsns, lane });
+            }
+        };
+        let mut from = lsns.start;
+        for broken in &self.broken {
+            let end = broken.lsn.saturating_add(u64::from(broken.count));
+            let data = broken.kind == FrameKind::Data;
+            if data && broken.lsn >= from && end <= lsns.end {
+                lose(from..broken.lsn, None);
+                lose(broken.lsn..end, Some(broken.lane));
+                from = end;
+            }
+        }
+        lose(from..lsns.end, None);
+        parts.push(Part::Lost(lsns));
     }
 
     /// The bytes of the segment that takes its place.
@@ -340,15 +389,6 @@ impl Part {
             Self::Frame(good) => good.header.lsn + u64::from(good.header.count),
             Self::Lost(lsns) => lsns.end,
             Self::Footer(lsn) => *lsn,
-        }
-    }
-}
-
-impl Repair {
-    fn lose(&mut self, lsns: Range<u64>, parts: &mut Vec<Part>) {
-        if !lsns.is_empty() {
-            self.lost.push(lsns.clone());
-            parts.push(Part::Lost(lsns));
         }
     }
 }

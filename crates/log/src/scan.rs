@@ -56,12 +56,15 @@ pub(crate) fn scan(bytes: &Bytes, seed: u32, base_lsn: u64) -> Scan {
     scan
 }
 
-/// All good frames of a segment in order, those behind damage too; the footer not.
-pub(crate) fn salvage(bytes: &Bytes, seed: u32) -> Vec<Found> {
-    let (mut frames, mut offset): (Vec<Found>, _) = (Vec::new(), SEGMENT_HEADER_BYTES);
+/// All good frames of a segment in order, those behind damage too; the footer not. And the headers of
+/// those that are damaged otherwise.
+pub(crate) fn salvage(bytes: &Bytes, seed: u32) -> (Vec<Found>, Vec<FrameHeader>) {
+    let (mut frames, mut broken): (Vec<Found>, _) = (Vec::new(), Vec::new());
+    let mut offset = SEGMENT_HEADER_BYTES;
     while offset < bytes.len() {
         let header = frame::header(seed, &bytes[offset..]);
         let Some(found) = header.and_then(|header| good(bytes, seed, offset, header.lsn)) else {
+            broken.extend(header);
             offset += ALIGN;
             continue;
         };
@@ -70,7 +73,7 @@ pub(crate) fn salvage(bytes: &Bytes, seed: u32) -> Vec<Found> {
             frames.push(found);
         }
     }
-    frames
+    (frames, broken)
 }
 
 /// The frame at `offset` where it is whole and holds record `lsn`.

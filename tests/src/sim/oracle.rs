@@ -38,7 +38,7 @@ struct Inner {
     /// It says so, so that every loss is to be reported.
     tells: bool,
     /// What was reported as lost.
-    losses: BTreeMap<(usize, Lane), Vec<(Position, Bound<Position>)>>,
+    losses: BTreeMap<(usize, Lane), Vec<Loss>>,
     wrong: Vec<String>,
     wrongs: u64,
     readers: usize,
@@ -49,6 +49,9 @@ struct Inner {
     /// Data lines and error lines, for the balance.
     lines: [u64; 2],
 }
+
+/// After which position something is lost, and to where.
+type Loss = (Position, Bound<Position>);
 
 /// What is known of a record.
 #[derive(Default)]

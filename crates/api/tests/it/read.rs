@@ -250,3 +250,47 @@ async fn a_stream_made_again_does_not_take_the_old_ones_iterators_and_numbers() 
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn clocks_that_jump() {
+    const HOUR: u64 = 3_600_000;
+    let api = Api::with_stream(1).await;
+    let one = put(&api, "one").await;
+    let horizon = api.iterator(0, "TRIM_HORIZON", Value::Null).await;
+    api.clock.back(HOUR);
+    let two = put(&api, "two").await;
+    let answer = get(&api, &horizon).await;
+    assert_eq!(
+        data(&answer),
+        ["one", "two"],
+        "an iterator of the future is good"
+    );
+    let arrival = |i: usize| answer["Records"][i]["ApproximateArrivalTimestamp"].as_f64();
+    assert_eq!(arrival(0), arrival(1), "arrivals never fall");
+    let next = answer["NextShardIterator"].as_str().unwrap().to_owned();
+
+    api.clock.forward(25 * HOUR);
+    let three = put(&api, "three").await;
+    let call = json!({ "ShardIterator": next });
+    assert_eq!(
+        api.err("GetRecords", call).await.1,
+        "ExpiredIteratorException"
+    );
+    let after = json!({ "StartingSequenceNumber": one });
+    let after = api.iterator(0, "AFTER_SEQUENCE_NUMBER", after).await;
+    assert_eq!(data(&get(&api, &after).await), ["two", "three"]);
+
+    api.clock.back(24 * HOUR);
+    let four = put(&api, "four").await;
+    assert!(
+        [&one, &two, &three].is_sorted() && three < four,
+        "numbers rise"
+    );
+    let latest = api.iterator(0, "LATEST", Value::Null).await;
+    let five = put(&api, "five").await;
+    assert_eq!(data(&get(&api, &latest).await), ["five"]);
+    let at = json!({ "StartingSequenceNumber": five });
+    let at = api.iterator(0, "AT_SEQUENCE_NUMBER", at).await;
+    assert_eq!(data(&get(&api, &at).await), ["five"]);
+    assert!(api.stop().await);
+}

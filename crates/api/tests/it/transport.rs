@@ -249,8 +249,7 @@ async fn open_to_all_is_refused() {
 async fn with_a_large_answer() -> (Api, String) {
     let api = Api::with_stream(1).await;
     for _ in 0..4 {
-        let put =
-            json!({ "StreamName": "clicks", "Data": blob(&[7; 1_000_000]), "PartitionKey": "k" });
+        let put = json!({ "StreamName": "clicks", "Data": blob(&vec![7; 1_000_000]), "PartitionKey": "k" });
         api.ok("PutRecord", put).await;
     }
     let iterator = api.iterator(0, "TRIM_HORIZON", Value::Null).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hydrant_core::units::ByteSize;
 use hydrant_encode::Format;
+use hydrant_log::OnCorruption;
 use hydrant_sink::s3::Checksum;
 use hydrant_transform::builtin::Builtin;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub operations: OperationsConfig,
     /// Where the log, positions and intents are.
     pub data_dir: PathBuf,
+    /// What a start does where records of an embedded stream are damaged.
+    pub on_corruption: OnCorruption,
     /// The budget for records in flight.
     pub memory: ByteSize,
     /// Embedded streams by name.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hydrant_core::budget::{Budget, Holder};
 use hydrant_core::retry::{BreakerState, StatusSnapshot};
+use hydrant_log::repair::Lost;
 use hydrant_log::stream::{Start, Stream};
 use hydrant_pipeline::stream::told_to_stop;
 use tokio::sync::watch;
@@ -129,6 +130,8 @@ fn embedded(stream: &Stream) -> StreamSnapshot {
         disk_bytes: stream.bytes_on_disk(),
         retention_seconds: seconds(stream.retention_ms()),
         low_space: stream.low_space(),
+        quarantined_files: stream.repaired().damaged.len() as u64,
+        records_lost: stream.repaired().lost.iter().map(Lost::records).sum(),
     }
 }
 

@@ -228,7 +228,7 @@ const OF_DELIVERY_STREAMS: [(&str, &str, Type, OfDelivery); 28] = [
 ];
 
 /// What every embedded stream has.
-const OF_STREAMS: [(&str, &str, Type, OfStream); 6] = [
+const OF_STREAMS: [(&str, &str, Type, OfStream); 8] = [
     (
         "hydrant_stream_incoming_records_total",
         "Records put into the stream since it was made (IncomingRecords)",
@@ -264,6 +264,18 @@ const OF_STREAMS: [(&str, &str, Type, OfStream); 6] = [
         "Whether puts are refused for lack of space",
         Type::Gauge,
         |s| Number::Whole(s.low_space.into()),
+    ),
+    (
+        "hydrant_stream_quarantined_files",
+        "Damaged files of the log that this start copied aside",
+        Type::Gauge,
+        |s| Number::Whole(s.quarantined_files),
+    ),
+    (
+        "hydrant_stream_lost_records",
+        "Acknowledged records that this start lost with damaged files, as far as it is known",
+        Type::Gauge,
+        |s| Number::Whole(s.records_lost),
     ),
 ];
 

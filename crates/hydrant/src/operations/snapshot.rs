@@ -144,6 +144,10 @@ pub struct StreamSnapshot {
     pub retention_seconds: f64,
     /// Whether puts are refused for lack of space.
     pub low_space: bool,
+    /// Damaged files of its log that were copied aside when it was opened (`on_corruption`).
+    pub quarantined_files: u64,
+    /// Records that were lost with them, as far as it is known.
+    pub records_lost: u64,
 }
 
 /// The budget for records in flight.

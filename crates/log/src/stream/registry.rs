@@ -18,6 +18,7 @@ use super::retention::Reader;
 use super::shard::{Shard, ShardId};
 use crate::env::{Env, LogOptions};
 use crate::log::Log;
+use crate::repair::Repair;
 
 /// Most shards of a stream: each costs a little memory and a lane of every reader.
 pub const MAX_SHARDS: u32 = 1000;
@@ -488,6 +489,11 @@ impl Stream {
     /// Whether puts are refused for lack of space.
     pub fn low_space(&self) -> bool {
         self.log.low_space()
+    }
+
+    /// What was put aside and given up when it was opened; nothing, nearly always.
+    pub fn repaired(&self) -> &Repair {
+        self.log.repaired()
     }
 
     /// Bytes of its files.

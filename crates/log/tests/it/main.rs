@@ -20,3 +20,7 @@ mod state;
 mod real;
 
 mod repair;
+
+mod quarantine;
+
+mod disk_full;

@@ -2,12 +2,11 @@
 //! and no number is given out twice.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use hydrant_core::disk::Disk;
 use hydrant_log::inspect::verify;
-use hydrant_log::repair::{Repair, repair};
+use hydrant_log::repair::{Lost, Repair, repair};
 use hydrant_log::{Content, Error, LogOptions};
 use hydrant_testkit::sim::SimRng;
 
@@ -15,7 +14,7 @@ use crate::harness::{Bench, Row, dir, put, read_all, small};
 
 const LANES: u32 = 2;
 
-fn segments(bench: &Bench) -> Vec<PathBuf> {
+pub(crate) fn segments(bench: &Bench) -> Vec<PathBuf> {
     let names = bench.disk.list(&dir()).unwrap();
     let segments = names
         .iter()
@@ -23,7 +22,7 @@ fn segments(bench: &Bench) -> Vec<PathBuf> {
     segments.map(|name| dir().join(name)).collect()
 }
 
-fn rows(bench: &Bench, options: &LogOptions) -> Vec<Row> {
+pub(crate) fn rows(bench: &Bench, options: &LogOptions) -> Vec<Row> {
     let log = bench.open_inline(options).unwrap();
     let lanes = (0..LANES).flat_map(|lane| read_all(&log, lane, 1, 1 << 20));
     let mut rows: Vec<Row> = lanes.collect();
@@ -32,7 +31,7 @@ fn rows(bench: &Bench, options: &LogOptions) -> Vec<Row> {
 }
 
 /// A log of several segments whose every frame is known to be durable, and what is in it.
-fn filled(options: &LogOptions) -> (Bench, Vec<Row>) {
+pub(crate) fn filled(options: &LogOptions) -> (Bench, Vec<Row>) {
     let bench = Bench::new();
     let log = bench.open_inline(options).unwrap();
     for i in 0..60_u8 {
@@ -51,7 +50,7 @@ fn mended(bench: &Bench) -> Repair {
 }
 
 /// A log whose last frames do not know yet that they are durable.
-fn fresh(options: &LogOptions) -> (Bench, Vec<Row>) {
+pub(crate) fn fresh(options: &LogOptions) -> (Bench, Vec<Row>) {
     let bench = Bench::new();
     let log = bench.open_inline(options).unwrap();
     for i in 0..60_u8 {
@@ -69,7 +68,7 @@ fn fresh(options: &LogOptions) -> (Bench, Vec<Row>) {
 /// Checks what is left of `before` once `done` was repaired, and that the log goes on.
 fn holds(bench: &Bench, options: &LogOptions, before: &[Row], done: &Repair) {
     let after = rows(bench, options);
-    let lost = |row: &Row| done.lost.iter().any(|lsns| lsns.contains(&row.lsn));
+    let lost = |row: &Row| done.lost.iter().any(|lost| lost.lsns.contains(&row.lsn));
     let expected: Vec<&Row> = before.iter().filter(|row| !lost(row)).collect();
     let first = done.renumbered.map_or(u64::MAX, |(first, _)| first);
     let expected: Vec<&Row> = expected.into_iter().filter(|row| row.lsn < first).collect();
@@ -86,7 +85,7 @@ fn holds(bench: &Bench, options: &LogOptions, before: &[Row], done: &Repair) {
     );
 }
 
-fn refused(bench: &Bench, options: &LogOptions) -> bool {
+pub(crate) fn refused(bench: &Bench, options: &LogOptions) -> bool {
     matches!(bench.open_inline(options), Err(Error::Corrupt { .. }))
 }
 
@@ -106,7 +105,7 @@ fn a_good_log_and_a_torn_tail_need_no_repair() {
 fn any_flipped_byte_costs_what_is_said_and_no_more() {
     let options = small(None);
     let (bench, all) = filled(&options);
-    let mut repaired = 0;
+    let (mut repaired, mut known) = (0, 0);
     for path in segments(&bench) {
         let len = bench.disk.open(&path).unwrap().len().unwrap();
         for offset in (12..usize::try_from(len).unwrap()).step_by(29) {
@@ -129,12 +128,18 @@ fn any_flipped_byte_costs_what_is_said_and_no_more() {
             assert_eq!((&seen.lost, &seen.damaged), (&done.lost, &done.damaged));
             assert_eq!(done.damaged[0].0, path);
             assert_eq!(done.copies.len(), done.damaged.len());
-            let lost: u64 = done.lost.iter().map(|lsns| lsns.end - lsns.start).sum();
+            let lost: u64 = done.lost.iter().map(Lost::records).sum();
             assert!(lost <= 1, "one frame holds one record: {done:?}");
+            let row = done.lost.first().and_then(|lost| {
+                let here = |row: &&Row| lost.lsns.contains(&row.lsn);
+                Some((lost.lane?, all.iter().find(here)?.lane))
+            });
+            assert!(row.is_none_or(|(said, lane)| said == lane), "{done:?}");
+            known += u64::from(row.is_some());
             holds(&spoiled, &options, &all, &done);
         }
     }
-    assert!(repaired > 100, "{repaired}");
+    assert!(repaired > 100 && known > 50, "{repaired}, {known}");
 }
 
 #[test]
@@ -146,7 +151,7 @@ fn a_missing_segment_is_a_gap() {
     assert!(refused(&bench, &options));
     let done = mended(&bench);
     assert!(
-        matches!(&done.lost[..], [Range { start, end }] if end > start),
+        matches!(&done.lost[..], [one] if one.records() > 0 && one.lane.is_none()),
         "{done:?}"
     );
     assert_eq!(done.renumbered, None);
@@ -195,7 +200,7 @@ fn good_frames_behind_damage_of_the_newest_segment_are_kept() {
     assert!(bench.disk.flip(&newest, 3000, 1));
     assert!(refused(&bench, &options));
     let done = mended(&bench);
-    let lost: u64 = done.lost.iter().map(|lsns| lsns.end - lsns.start).sum();
+    let lost: u64 = done.lost.iter().map(Lost::records).sum();
     assert_eq!(lost, 1, "{done:?}");
     assert_eq!(done.renumbered.unwrap().0, all.last().unwrap().lsn + 1);
     holds(&bench, &options, &all, &done);
@@ -266,12 +271,7 @@ fn a_repair_that_breaks_off_is_made_again() {
             }
             tried.disk = tried.disk.crash(&SimRng::new(seed));
             let again = mended(&tried);
-            let lost = |of: &Repair| {
-                of.lost
-                    .iter()
-                    .map(|lsns| lsns.end - lsns.start)
-                    .sum::<u64>()
-            };
+            let lost = |of: &Repair| of.lost.iter().map(Lost::records).sum::<u64>();
             assert!(lost(&again) <= lost(&done), "{again:?} {done:?}");
             let expected = Repair {
                 damaged: Vec::new(),

@@ -60,6 +60,40 @@ async fn what_a_reader_has_not_committed_is_kept() {
 }
 
 #[tokio::test]
+async fn a_clock_that_jumps_frees_nothing_unread() {
+    let machine = Machine::new();
+    let (streams, stream) = filled(&machine).await;
+    streams.add_reader("clicks", "lake").await.unwrap();
+    machine.clock.forward(DAY * 365);
+    assert_eq!(retain(&stream, &machine).await, 0, "a year ahead");
+    put_at(&stream, 0, b"of the future").await;
+    machine.clock.back(DAY * 367);
+    assert_eq!(
+        retain(&stream, &machine).await,
+        0,
+        "and back before the start"
+    );
+    for _ in 0..40 {
+        put_at(&stream, 0, &vec![b'y'; 20_000]).await;
+    }
+    assert_eq!(retain(&stream, &machine).await, 0);
+    let blocks = stream.read_blocking(ShardId(0), 1, usize::MAX).unwrap();
+    let arrivals: Vec<u64> = blocks.iter().map(|block| block.arrival_ms(0)).collect();
+    assert!(arrivals.is_sorted(), "{arrivals:?}");
+    let idle = stream.read_blocking(ShardId(1), 1, 100).unwrap()[0].position(0);
+    stream.committed("lake", ShardId(1), idle);
+    let last = blocks.last().unwrap().last_position().unwrap();
+    stream.committed("lake", ShardId(0), last);
+    assert_eq!(
+        retain(&stream, &machine).await,
+        0,
+        "read, and not old by this clock"
+    );
+    machine.clock.forward(DAY * 369);
+    assert!(retain(&stream, &machine).await > 0);
+}
+
+#[tokio::test]
 async fn a_shard_that_is_read_to_its_end_holds_nothing() {
     let machine = Machine::new();
     let (streams, stream) = filled(&machine).await;

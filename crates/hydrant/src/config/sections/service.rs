@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hydrant_core::units::ByteSize;
+use hydrant_log::OnCorruption;
 use hydrant_log::stream::registry::MAX_SHARDS;
 
 use super::super::fields::{Fields, Section, distance};
@@ -41,6 +42,17 @@ pub(in super::super) fn service(f: &mut Fields<'_>) -> Option<Config> {
         FilePath,
         "./hydrant-data",
     );
+    let on_corruption = f.or(
+        "on_corruption",
+        "what a start does where acknowledged records in data_dir are damaged: refuse, so that a \
+         person decides; or quarantine, which copies the damaged files aside, says what is lost, \
+         and goes on without it",
+        Word(&[
+            ("refuse", OnCorruption::Refuse),
+            ("quarantine", OnCorruption::Quarantine),
+        ]),
+        "refuse",
+    );
     let memory = f.optional(
         "memory",
         "budget for records in flight; by default half of the memory there is, at least 256MiB",
@@ -68,6 +80,7 @@ pub(in super::super) fn service(f: &mut Fields<'_>) -> Option<Config> {
         api: api?,
         operations: operations?,
         data_dir: data_dir?,
+        on_corruption: on_corruption?,
         memory: memory?.unwrap_or_else(memory::default),
         streams: streams?.unwrap_or_default(),
         delivery_streams: delivery_streams?.unwrap_or_default(),

@@ -110,6 +110,7 @@ impl DeliveryStreamConfig {
                     config_json,
                     memory,
                     timeout: _,
+                    wasi: _,
                 }) = processor;
                 StoredProcessor::Wasm {
                     module: digest.clone(),
@@ -280,6 +281,8 @@ fn restore_processors(
             config_json,
             memory,
             timeout,
+            // A module that is stored was allowed what it imports.
+            wasi: true,
         })
     };
     stored.into_iter().enumerate().map(restore).collect()

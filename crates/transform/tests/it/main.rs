@@ -3,6 +3,8 @@
 
 mod support;
 
+mod contract;
+
 mod drift;
 
 mod examples;
@@ -14,3 +16,5 @@ mod modules;
 mod overruns;
 
 mod speed;
+
+mod worlds;

@@ -22,7 +22,7 @@ from readers import read_objects
 
 FULL = os.environ.get("HYDRANT_FULL") == "1"
 KILLS = int(os.environ.get("HYDRANT_CHAOS_KILLS") or (200 if FULL else 28))
-# The named moments at which the service ends itself (`crates/hydrant/src/crash.rs`), and the highest
+# The named moments at which the service ends itself (`crates/hydrant/src/crash/mod.rs`), and the highest
 # number of the hit that does it: few lives commit often.
 POINTS = {
     "after-intent": 3,
@@ -309,6 +309,8 @@ def test(folder):
         producer.join(60)
         harness.check(not producer.is_alive(), "the producer did not end")
         print(f"chaos: lives by their end: {dict(lives.ends)}; requests by what they met: {dict(proxy.seen)}", flush=True)
+        unmet = set(FAULTS) - {"refuse"} - set(proxy.seen)
+        harness.check(not unmet, f"no request met {unmet}")
         harness.check(len(producer.acknowledged) >= 1_000, f"only {len(producer.acknowledged)} were acknowledged")
         before = {name: len(reader.read(name)) for name in DESTINATIONS}
         wanted = Wanted(producer.acknowledged)

@@ -176,12 +176,16 @@ def test(folder):
         service = harness.Hydrant(
             folder, {"clicks": {"shards": 1, "retention": "24h"}}, delivery_streams(bucket, proxy.endpoint)
         )
+        asked = []
+        proxy.plan = lambda method, path: asked.append((method, path)) or "ok"
         service.start()
         producer, auditor = Producer(service.client()), Auditor(bucket, service)
         producer.start()
         harness.wait_until(
             lambda: auditor.sample() and all(auditor.last.values()), 60, "nothing was delivered", service.process
         )
+        looked = any(method == "GET" and "uploads" in path for method, path in asked)
+        harness.check(looked, "nobody looked for uploads that a killed process left")
         mixed(proxy, rng)
         pass_time(MIXED_SECONDS, auditor, producer)
         # What it had counted stays counted by the next process: the audit goes on from there.

@@ -30,6 +30,8 @@ DELIVERED_WITHIN = 600 if FULL else 90
 # Enough lanes that what they would hold is several times the budget.
 SHARDS = 8
 HINTS = {"size": "16MiB", "interval": "5s"}
+# Who may hold memory: a share is by name.
+HOLDERS = {"(api)", "(set_aside)", "gzip", "parquet"}
 SCHEMA = {"columns": [{"name": "id", "type": "bigint"}, {"name": "pad", "type": "string"}]}
 PARQUET = {"output": {"parquet": {"compression": "snappy"}}, "schema": SCHEMA}
 
@@ -160,6 +162,8 @@ def slow_over(load, service, proxy):
         for name, value in service.metrics().items()
         if name.startswith("hydrant_memory_held_bytes")
     }
+    names = set(re.findall(r'holder="([^"]+)"', " ".join(holders)))
+    harness.check(names == HOLDERS, f"memory is held under the names {names}, and not {HOLDERS}")
     state = "the load still runs" if load.running() else "the load has ended"
     print(f"memory: end of the slow time, {state}; MiB held: {json.dumps(holders)}", flush=True)
     proxy.always("ok")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hydrant_core::budget::{Account, Budget};
+use hydrant_core::budget::{Account, Budget, Holder};
 use hydrant_core::clock::Clock as _;
 use hydrant_core::stage::{LaneInfo, Read, Source, SourceError};
 use hydrant_core::{BoxFuture, Lane, Position};
@@ -75,7 +75,7 @@ fn run(seed: u64) {
         offload: context.offload,
         clock: context.clock,
         rng: Arc::new(SimRng::new(seed)),
-        budget,
+        budget: budget.clone(),
         interval: context.interval,
         read_bytes: context.read_bytes,
         status: context.status,
@@ -86,6 +86,12 @@ fn run(seed: u64) {
     world.run_until(STALLED);
     assert!(asked.load(Ordering::Relaxed) > 1, "it was not asked again");
     assert!(!model.is_done(), "nothing can be delivered yet");
+    let held = budget.holders();
+    let own = |one: &Holder| *one.name == *model.key.delivery_stream && one.held > 0;
+    assert!(
+        held.iter().all(own),
+        "it has memory under another name: {held:?}"
+    );
     model.sink.stalled.store(false, Ordering::Relaxed);
     world.run_until(world.monotonic() + Duration::from_mins(2));
     assert!(model.is_done(), "seed {seed}: the lane stands still");

@@ -439,8 +439,9 @@ impl<'a> Run<'a> {
 
     /// Stops the process as an operator does: what was read is delivered, up to a limit of time.
     fn restart(&mut self) {
-        self.world.trace.fired("stopped");
-        self.tell_to_stop();
+        if self.tell_to_stop() {
+            self.world.trace.fired("stopped");
+        }
         let until = self.world.monotonic() + Duration::from_secs(2);
         self.world.run_until(until);
         if self.world.is_halted() {

@@ -28,6 +28,7 @@ const NOT_IMPLEMENTED: Step = Step::Answer(
     "",
     "<Error><Code>NotImplemented</Code></Error>",
 );
+const SICK_PUTS: usize = 40;
 const OK: Step = Step::Answer("200 OK", "etag: \"x\"\r\n", "");
 
 async fn through(script: &[Step], name: &str) -> (FaultServer, S3, String, aws_sdk_s3::Client) {
@@ -197,7 +198,8 @@ async fn a_conflict_does_not_mean_that_the_object_is_there() {
 #[tokio::test]
 async fn a_sick_server_is_left_alone_and_then_all_goes_on() {
     let (server, sink, bucket, client) = proven(&[INTERNAL; 60], "sick").await;
-    let puts = (0..8).map(|number| {
+    // All are asked for while it seems well: who waits for a place must look again once it is sick.
+    let puts = (0..SICK_PUTS).map(|number| {
         let sink = sink.clone();
         tokio::spawn(async move { put(&sink, meta(&format!("p/{number}")), &[b"data"]).await })
     });
@@ -239,7 +241,7 @@ async fn a_sick_server_is_left_alone_and_then_all_goes_on() {
         .send()
         .await
         .unwrap();
-    assert_eq!(list.contents().len(), 8);
+    assert_eq!(list.contents().len(), SICK_PUTS);
 }
 
 #[tokio::test]
@@ -406,4 +408,45 @@ async fn a_server_that_does_not_listen_is_tried_again() {
     let status = sink.status().snapshot();
     assert!(status.retries >= 2, "{status:?}");
     assert!(status.last_error.unwrap().contains("onnect"));
+}
+
+/// How many requests a server has at once that answers nothing any more after `script`.
+async fn at_once(script: &[Step], puts: usize, name: &str) -> usize {
+    const SILENT: usize = 90;
+    let silence = [Step::Slow(Duration::from_mins(10)); SILENT];
+    let (server, sink, ..) = proven(&[script, &silence].concat(), name).await;
+    for number in 0..puts {
+        let sink = sink.clone();
+        tokio::spawn(async move { put(&sink, meta(&format!("p/{number}")), &[b"data"]).await });
+    }
+    let answered = async {
+        while server.left() >= SILENT {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, answered).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    SILENT - server.left()
+}
+
+#[tokio::test]
+async fn it_is_asked_more_at_once_while_it_answers_and_less_once_it_asks_to_slow_down() {
+    assert_eq!(at_once(&[], 30, "first").await, 4);
+    let quick = [Step::Slow(Duration::from_millis(5)); 40];
+    let more = at_once(&quick, 130, "more").await;
+    assert!(more > 6, "{more}");
+    // Four were under way together: that is one cut, from four to two.
+    assert_eq!(at_once(&[SLOW_DOWN; 4], 30, "fewer").await, 2);
+}
+
+#[tokio::test]
+async fn the_pause_that_a_server_asks_for_is_kept() {
+    let asked = Step::Answer("429 Too Many Requests", "retry-after: 3\r\n", "");
+    let (_server, sink, ..) = proven(&[asked], "asked").await;
+    let began = std::time::Instant::now();
+    put(&sink, meta("p/x"), &[b"data"]).await.unwrap();
+    // Without its word the first pause is a fraction of a second.
+    let pause = began.elapsed();
+    assert!(pause >= Duration::from_secs(3), "{pause:?}");
 }

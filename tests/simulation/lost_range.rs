@@ -44,6 +44,7 @@ fn context(model: &Model) -> LaneContext {
     let mut context = model.context("A");
     let plan = Plan {
         transforms: Vec::new(),
+        partitioning: None,
         ..(*context.versions.current()).clone()
     };
     context.versions = Arc::new(One(Arc::new(plan)));

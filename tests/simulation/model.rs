@@ -10,7 +10,7 @@ use hydrant_core::clock::Clock as _;
 use hydrant_core::rng::Rng as _;
 use hydrant_core::{BoxFuture, Digest, Lane, LaneKey, Position, Records, RecordsBuilder};
 use hydrant_pipeline::lane::{Hooks, LaneContext, run_lane};
-use hydrant_pipeline::plan::{MicroBatch, Plan, Versions};
+use hydrant_pipeline::plan::{MicroBatch, Partitioning, Plan, Versions};
 use hydrant_pipeline::status::Status;
 use hydrant_testkit::sim::stages::Made;
 use hydrant_testkit::sim::world::EPOCH_MS;
@@ -121,6 +121,11 @@ impl Model {
             error_sink: Arc::new(self.sink.clone()),
             error_format: Arc::new(SimErrorFormat),
             size_hint_bytes: self.size_hint_bytes,
+            partitioning: Some(Partitioning {
+                keys: vec!["p".to_owned()],
+                part_bytes: self.size_hint_bytes / 2,
+                max_active: None,
+            }),
             micro_batch: self.micro_batch,
         })
     }

@@ -21,7 +21,7 @@ fn run(seed: u64) -> bool {
     let models = ["stuck", "well"].map(|name| Model::in_world(&world, name, Arc::new(NoHooks)));
     let [stuck, well] = &models;
     // A read fits into a share; all that is rendered ahead fits into nothing.
-    let capacity = usize::try_from(world.rng.between(1_300, 1_800)).unwrap();
+    let capacity = usize::try_from(world.rng.between(6_000, 9_000)).unwrap();
     let budget = Budget::new(capacity);
     budget.set_share("stuck", capacity / 3);
     budget.set_share("well", capacity / 3);

@@ -177,6 +177,14 @@ pub trait Encode: Send + Sync {
     /// parses them into columns. Runs on the CPU pool, many at once.
     fn prepare(&self, outputs: &[&[u8]]) -> Prepared;
 
+    /// Makes one piece of several of one object, in their order: as it would have been had their
+    /// outputs been prepared at once. Small pieces may hold far more than their bytes. Runs on the
+    /// CPU pool.
+    ///
+    /// # Errors
+    /// Where a piece is not of this stage, or the format's library fails.
+    fn join(&self, pieces: Vec<Piece>) -> Result<Piece, EncodeError>;
+
     /// Starts an object. `id` is the object's derived id, for containers that need a name inside.
     fn encoder(&self, id: &Digest) -> Box<dyn Encoder>;
 }
@@ -303,6 +311,9 @@ pub struct FailedRecord<'a> {
     pub failure: &'a Failure,
     /// The input record, before any transform.
     pub raw: &'a [u8],
+    /// The output of the same record whose line in the same object has `raw` already: this line then
+    /// leaves it out, as a record may have any number of outputs.
+    pub raw_in: Option<u32>,
     /// Its position.
     pub position: Position,
     /// Its lane.

@@ -71,6 +71,22 @@ impl Encode for Joined {
         }
     }
 
+    fn join(&self, pieces: Vec<Piece>) -> Result<Piece, EncodeError> {
+        let bytes = pieces.iter().map(|piece| piece.bytes).sum();
+        let records = pieces.iter().map(|piece| piece.records).sum();
+        let mut joined = Vec::with_capacity(bytes);
+        for piece in pieces {
+            joined.extend_from_slice(&plain(piece)?);
+        }
+        let body = Box::new(Bytes::from(joined));
+        Ok(Piece {
+            bytes,
+            records,
+            held: bytes,
+            body,
+        })
+    }
+
     fn encoder(&self, id: &Digest) -> Box<dyn Encoder> {
         Box::new(JoinedEncoder(compress::compressor(self.compression, id)))
     }
@@ -81,9 +97,7 @@ struct JoinedEncoder(Box<dyn Compressor>);
 
 impl Encoder for JoinedEncoder {
     fn write(&mut self, piece: Piece, chunks: &mut Vec<Chunk>) -> Result<(), EncodeError> {
-        let body = piece.body.downcast::<Bytes>();
-        let plain = body.map_err(|_| EncodeError("the piece is not of joined records".into()))?;
-        self.0.write(*plain, chunks)
+        self.0.write(plain(piece)?, chunks)
     }
 
     fn held_bytes(&self) -> usize {
@@ -93,6 +107,12 @@ impl Encoder for JoinedEncoder {
     fn finish(self: Box<Self>, chunks: &mut Vec<Chunk>) -> Result<(), EncodeError> {
         self.0.finish(chunks)
     }
+}
+
+fn plain(piece: Piece) -> Result<Bytes, EncodeError> {
+    let body = piece.body.downcast::<Bytes>();
+    body.map(|plain| *plain)
+        .map_err(|_| EncodeError("the piece is not of joined records".into()))
 }
 
 #[cfg(test)]
@@ -141,6 +161,19 @@ mod tests {
             panic!("one chunk, ready")
         };
         assert_eq!(bytes, "x\n");
+    }
+
+    #[test]
+    fn joined_pieces_are_as_if_prepared_at_once() {
+        let stage = joined(Delimiter::Newline);
+        let one = |outputs: &[&[u8]]| stage.prepare(outputs).piece.unwrap();
+        let piece = stage.join(vec![one(&[b"a", b"b"]), one(&[b""]), one(&[b"c"])]);
+        let (piece, whole) = (piece.unwrap(), one(&[b"a", b"b", b"", b"c"]));
+        assert_eq!(
+            (piece.bytes, piece.held, piece.records),
+            (whole.bytes, whole.held, 4)
+        );
+        assert_eq!(*piece.body.downcast::<Bytes>().unwrap(), "a\nb\n\nc\n");
     }
 
     #[test]

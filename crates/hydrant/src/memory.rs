@@ -58,11 +58,11 @@ pub(crate) fn divide(config: &Config, cores: usize, engine: &WasmEngine) -> Memo
     }
 }
 
-/// The memory of the stream's largest guest.
+/// The memory of the stream's largest guest, or of a processor that takes as much.
 fn largest_guest(stream: &DeliveryStreamConfig) -> usize {
-    let memory = |processor: &ProcessorConfig| {
-        let ProcessorConfig::Wasm(wasm) = processor;
-        wasm.memory.as_usize()
+    let memory = |processor: &ProcessorConfig| match processor {
+        ProcessorConfig::Wasm(wasm) => wasm.memory.as_usize(),
+        ProcessorConfig::Builtin(builtin) => builtin.held_max_bytes(),
     };
     stream.processors.iter().map(memory).max().unwrap_or(0)
 }

@@ -10,7 +10,8 @@ use hydrant_core::offload::{Offload, run};
 use hydrant_core::rng::Rng;
 use hydrant_core::stage::{Encode, ObjectSink, Transform};
 use hydrant_core::{Digest, backoff};
-use hydrant_pipeline::plan::{MicroBatch, Plan};
+use hydrant_pipeline::Hints;
+use hydrant_pipeline::plan::{MicroBatch, Partitioning, Plan};
 use hydrant_sink::s3::{OpenUploads, S3Settings};
 use hydrant_sink::{Directory, FirehoseErrors, KeyRules, S3, Stdout};
 use hydrant_source::{Aggregates, KinesisSettings, Pace};
@@ -116,9 +117,18 @@ pub(crate) async fn build(
     micro_batch: MicroBatch,
 ) -> anyhow::Result<Built> {
     let mut transforms: Vec<Arc<dyn Transform>> = Vec::new();
-    for (processor, module) in config.processors.iter().zip(modules) {
-        let ProcessorConfig::Wasm(wasm) = processor;
-        transforms.push(load(parts, config, wasm, module.clone()).await?);
+    let mut modules = modules.iter();
+    for processor in &config.processors {
+        transforms.push(match processor {
+            ProcessorConfig::Wasm(wasm) => {
+                let module = modules.next().context("a module was not read")?;
+                load(parts, config, wasm, module.clone()).await?
+            }
+            ProcessorConfig::Builtin(builtin) => {
+                let built = builtin.build().map_err(anyhow::Error::msg);
+                built.with_context(|| format!("delivery stream {}: a processor", config.name))?
+            }
+        });
     }
     let objects = config.destination.objects();
     let encode = hydrant_encode::build(objects.format.clone())?;
@@ -126,6 +136,7 @@ pub(crate) async fn build(
     let object_sink = sink.as_object_sink();
     let document = document(settings, micro_batch, &transforms, &*encode, &*object_sink);
     let document = serde_json::to_vec(&document)?;
+    let (size_hint_bytes, partitioning) = sizes(objects, &rules(&config.name, objects)?);
     let plan = Plan {
         version: Digest::of(&document),
         read_mode: aggregates(config).mode(),
@@ -134,7 +145,8 @@ pub(crate) async fn build(
         sink: object_sink.clone(),
         error_sink: object_sink,
         error_format: Arc::new(FirehoseErrors),
-        size_hint_bytes: objects.buffering_hints.size.0,
+        size_hint_bytes,
+        partitioning,
         micro_batch,
     };
     Ok(Built {
@@ -142,6 +154,31 @@ pub(crate) async fn build(
         document,
         sink,
     })
+}
+
+/// The size at which a range is sealed, and how its outputs are divided. With partition keys the
+/// size that is configured is that of each object, and a range ends by all of them together.
+fn sizes(objects: &ObjectConfig, rules: &KeyRules) -> (u64, Option<Partitioning>) {
+    let size_bytes = objects.buffering_hints.size.0;
+    let mut keys: Vec<String> = rules
+        .partition_keys()
+        .map(|(_, name)| name.to_owned())
+        .collect();
+    keys.sort();
+    keys.dedup();
+    if keys.is_empty() {
+        return (size_bytes, None);
+    }
+    let all = Hints {
+        size_bytes,
+        interval: objects.buffering_hints.interval,
+    };
+    let partitioning = Partitioning {
+        keys,
+        part_bytes: size_bytes,
+        max_active: objects.max_active_partitions.map(|limit| limit as usize),
+    };
+    (all.input_bytes(), Some(partitioning))
 }
 
 /// How the stream's aggregates are taken apart.

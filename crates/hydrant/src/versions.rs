@@ -120,6 +120,7 @@ fn module_digests(config: &DeliveryStreamConfig) -> Vec<String> {
             Module::Stored(hex) => Some(hex.clone()),
             Module::File(_) => None,
         },
+        ProcessorConfig::Builtin(_) => None,
     };
     config.processors.iter().filter_map(digest).collect()
 }
@@ -132,7 +133,9 @@ fn read_modules(
 ) -> anyhow::Result<(DeliveryStreamConfig, Vec<Arc<[u8]>>)> {
     let (mut config, mut modules) = (config.clone(), Vec::new());
     for processor in &mut config.processors {
-        let ProcessorConfig::Wasm(wasm) = processor;
+        let ProcessorConfig::Wasm(wasm) = processor else {
+            continue;
+        };
         let (digest, bytes) = match &wasm.module {
             Module::File(path) => {
                 let bytes = std::fs::read(path)

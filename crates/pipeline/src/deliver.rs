@@ -1,10 +1,11 @@
 //! Delivers a sealed range: intent, objects, commit, in this order and never another.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use hydrant_core::stage::{Completed, SinkError, Source};
+use hydrant_core::stage::{SinkError, Source};
 use hydrant_core::state::{LaneState, LaneStore};
 use hydrant_core::{LaneKey, Position, planted};
 
@@ -84,20 +85,20 @@ pub(crate) async fn deliver(
     let wants_intent =
         range.has_objects() && !intended && !hooks.skip_intent() && !planted!("no-intent");
     let (mut objects, mut late) = (range.objects, Vec::new());
+    let visible = Visible {
+        partitions: &range.partitions,
+        maimed: range.maimed,
+        divided: range.divided,
+    };
     if planted!("completed-before-intent") {
-        late = complete(
-            std::mem::take(&mut objects),
-            &mut totals,
-            &*hooks,
-            range.maimed,
-        )
-        .await?;
+        let early = std::mem::take(&mut objects);
+        late = complete(early, &visible, &mut totals, &*hooks).await?;
     }
     if wants_intent {
         intend(&mut *store, position, &range.intent).await?;
     }
     hooks.reached("after-intent");
-    late.extend(complete(objects, &mut totals, &*hooks, range.maimed).await?);
+    late.extend(complete(objects, &visible, &mut totals, &*hooks).await?);
     hooks.reached("after-objects");
     store
         .store(LaneState {
@@ -143,47 +144,75 @@ async fn intend(
     Ok(())
 }
 
-/// Makes all objects visible, at once. Gives those that a planted fault leaves for later.
+/// How the objects of a range become visible.
+struct Visible<'a> {
+    /// The number of each object's partition; error objects have none.
+    partitions: &'a [usize],
+    /// See [`SealedRange::maimed`].
+    maimed: bool,
+    /// See [`SealedRange::divided`].
+    divided: bool,
+}
+
+/// Makes all objects visible, those of a partition one after the other and the rest at once. Gives
+/// those that a planted fault leaves for later.
 async fn complete(
     objects: Vec<Option<Ready>>,
+    visible: &Visible<'_>,
     totals: &mut Totals,
     hooks: &dyn Hooks,
-    maimed: bool,
 ) -> Result<Vec<Ready>, LaneError> {
-    let data_objects = usize::try_from(totals.objects).unwrap_or(usize::MAX);
+    let mut chains: BTreeMap<usize, Vec<Ready>> = BTreeMap::new();
     let mut completing = FuturesUnordered::new();
     let mut after_commit = Vec::new();
     for (index, ready) in objects.into_iter().enumerate() {
         let ready = ready.ok_or_else(|| LaneError::Invariant("an object is not ready".into()))?;
-        if index >= data_objects && planted!("errors-after-commit") {
-            after_commit.push(ready);
-            continue;
-        }
-        if index < data_objects {
-            totals.delivered_bytes += ready.bytes;
-        }
-        completing.push(async move {
-            let done = ready.upload.complete().await;
-            drop(ready.permit);
-            match done {
-                // It was put before records of its range were lost, and has more than this one.
-                Err(SinkError::Mismatch { place }) if maimed => {
-                    tracing::warn!(place, "the object is there as it was before the loss");
-                    Ok(Completed::AlreadyThere)
-                }
-                done => done,
+        match visible.partitions.get(index) {
+            Some(partition) => {
+                totals.delivered_bytes += ready.bytes;
+                // Each is a chain of its own where a planted fault wants no order.
+                let chain = if planted!("parts-in-any-order") {
+                    index
+                } else {
+                    *partition
+                };
+                chains.entry(chain).or_default().push(ready);
             }
-        });
+            None if planted!("errors-after-commit") => after_commit.push(ready),
+            None => completing.push(chain(vec![ready], visible.maimed, hooks)),
+        }
+    }
+    // A partition's objects end elsewhere once records are lost, so another one of the name has not
+    // what this one has.
+    let takes_other = visible.maimed && !visible.divided;
+    for objects in chains.into_values() {
+        completing.push(chain(objects, takes_other, hooks));
     }
     while let Some(done) = completing.next().await {
         if planted!("commit-over-failed-object") {
             continue;
         }
         done?;
-        hooks.reached("after-object");
         if planted!("commit-after-first-object") {
             break;
         }
     }
     Ok(after_commit)
+}
+
+/// Makes objects visible one after the other.
+async fn chain(objects: Vec<Ready>, takes_other: bool, hooks: &dyn Hooks) -> Result<(), LaneError> {
+    for ready in objects {
+        let done = ready.upload.complete().await;
+        drop(ready.permit);
+        match done {
+            // It was put before records of its range were lost, and has more than this one.
+            Err(SinkError::Mismatch { place }) if takes_other => {
+                tracing::warn!(place, "the object is there as it was before the loss");
+            }
+            done => drop(done?),
+        }
+        hooks.reached("after-object");
+    }
+    Ok(())
 }

@@ -10,6 +10,8 @@ pub mod hints;
 
 mod batch;
 
+mod failed;
+
 mod render;
 
 mod range;
@@ -17,6 +19,8 @@ mod range;
 mod loss;
 
 mod object;
+
+mod gathered;
 
 pub mod intent;
 
@@ -38,6 +42,6 @@ pub mod fuzzing;
 
 pub use error::LaneError;
 pub use hints::{Hints, SealReason};
-pub use plan::{Plan, Versions};
+pub use plan::{Partitioning, Plan, Versions};
 pub use status::Status;
 pub use stream::{DeliveryStream, Setting};

@@ -27,10 +27,23 @@ pub struct Plan {
     pub error_sink: Arc<dyn ObjectSink>,
     /// How error objects are written.
     pub error_format: Arc<dyn ErrorFormat>,
-    /// Size of an object, before compression.
+    /// Size of an object, before compression; with partitions, of all objects of a range.
     pub size_hint_bytes: u64,
+    /// How outputs are divided among objects; `None`: one object takes them all.
+    pub partitioning: Option<Partitioning>,
     /// Borders of micro-batches: the constants above, smaller in simulations.
     pub micro_batch: MicroBatch,
+}
+
+/// One object for each combination of partition keys in a range, or several where it gets large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partitioning {
+    /// Names of the keys that tell partitions apart. An output without one of them fails.
+    pub keys: Vec<String>,
+    /// Size at which an object ends and the next of its partition begins, before compression.
+    pub part_bytes: u64,
+    /// Most partitions of a range; outputs of further ones fail. `None`: as many as there are.
+    pub max_active: Option<usize>,
 }
 
 /// Where micro-batches end, counted from the first record of the range.

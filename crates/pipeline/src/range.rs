@@ -7,19 +7,18 @@ use std::sync::Arc;
 use hydrant_core::budget::{Account, Permit};
 use hydrant_core::offload::{Offload, run};
 use hydrant_core::outcomes::PartitionKeys;
-use hydrant_core::stage::{
-    ErrorFormat, FailedRecord, LostRecords, ObjectId, ObjectMeta, ObjectSink,
-};
+use hydrant_core::stage::{ErrorFormat, LostRecords, ObjectId, ObjectMeta, ObjectSink};
 use hydrant_core::{BoxFuture, Digest, LaneKey, Position, planted};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::error::LaneError;
+use crate::failed::{FailedRaw, Lines, lines_bytes};
 use crate::hints::{Hints, SealReason};
 use crate::intent::{Intent, OVERRUNS_FULL, StageCall};
 use crate::loss::{self, Loss};
-use crate::object::{self, Builder, Feed, Ready};
+use crate::object::{self, Builder, Feed, PIECE_BYTES, Ready};
 use crate::plan::Plan;
-use crate::render::{FailedRaw, Rendered};
+use crate::render::{PartitionPiece, Rendered};
 use crate::status::Totals;
 
 /// What all ranges of a lane share.
@@ -37,8 +36,39 @@ pub(crate) struct RangeContext {
 /// An object being built; resolves once all its bytes are with the sink.
 pub(crate) type Building = BoxFuture<'static, Result<Ready, LaneError>>;
 
+/// What the kind of an object of data is called in its id.
+const DATA: &str = "data";
+
+/// What the id of an object says beside the range.
+struct Named<'a> {
+    keys: &'a [(String, String)],
+    part: u32,
+    kind: &'a str,
+    /// Its first record, where its names must not be those of another try.
+    from: Option<Position>,
+}
+
+impl<'a> Named<'a> {
+    /// The one object of its kind.
+    fn whole(kind: &'a str) -> Self {
+        Self {
+            keys: &[],
+            part: 0,
+            kind,
+            from: None,
+        }
+    }
+}
+
+/// A partition, and the object that takes its outputs now.
 struct OpenObject {
-    feed: mpsc::Sender<Feed>,
+    /// `None` once the object has its size: the next piece begins another.
+    feed: Option<mpsc::Sender<Feed>>,
+    /// The number of the partition in the range.
+    partition: usize,
+    /// The number of the object among those of its partition.
+    part: u32,
+    plain_bytes: u64,
 }
 
 pub(crate) struct OpenRange {
@@ -56,10 +86,16 @@ pub(crate) struct OpenRange {
     pub(crate) oldest_ms: u64,
     /// Whether it may end after what it holds now.
     cuttable: bool,
-    started: usize,
     /// The arrival in the key of the object without partition keys: of the intent where it is
     /// redone, else of the first record of that object.
     object_ms: Option<u64>,
+    /// Records before its end are known to be lost. With partitions no later object of it has the
+    /// name of one from before the loss: that one may have ended elsewhere.
+    pub(crate) lossy: bool,
+    /// One per object begun: those that had their size may be ready before the range is sealed.
+    ready: Vec<Option<Ready>>,
+    /// The number of each one's partition.
+    partitions: Vec<usize>,
 }
 
 pub(crate) struct SealedRange {
@@ -68,11 +104,15 @@ pub(crate) struct SealedRange {
     pub(crate) reason: SealReason,
     /// One per object, error objects last; `None` while it is being built.
     pub(crate) objects: Vec<Option<Ready>>,
+    /// The number of the partition of each object of data: its objects become visible in order.
+    pub(crate) partitions: Vec<usize>,
     pub(crate) totals: Totals,
     pub(crate) oldest_ms: u64,
     /// Records of it were lost after its intent: an object of its name may be there that still has
     /// them, and that one stands.
     pub(crate) maimed: bool,
+    /// Its outputs are divided among partitions.
+    pub(crate) divided: bool,
 }
 
 impl OpenRange {
@@ -101,8 +141,10 @@ impl OpenRange {
             },
             oldest_ms: u64::MAX,
             cuttable: true,
-            started: 0,
             object_ms,
+            lossy: false,
+            ready: Vec::new(),
+            partitions: Vec::new(),
         }
     }
 
@@ -128,38 +170,99 @@ impl OpenRange {
         self.totals.read_bytes += rendered.input_bytes;
         self.totals.added += rendered.added;
         self.totals.dropped += rendered.dropped;
-        self.totals.failed += rendered.failures.len() as u64;
-        let failed: usize = rendered.failures.iter().map(FailedRaw::line_bytes).sum();
-        self.failures_permit
-            .resize(self.failures_permit.bytes() + failed);
-        self.failures.extend(rendered.failures);
+        let mut failures = rendered.failures;
         let mut begun = Vec::new();
-        for partition in rendered.pieces {
-            self.totals.delivered += partition.piece.records;
-            self.totals.delivered_plain_bytes += partition.piece.bytes as u64;
-            if !self.objects.contains_key(&partition.keys) {
-                let (object, building) = self.begin(&partition.keys, partition.arrival_ms);
-                self.objects.insert(partition.keys.clone(), object);
-                begun.push(building);
+        for mut partition in rendered.pieces {
+            if self.has_room_for(&partition.keys) {
+                self.feed(partition, slot, &mut begun)?;
+            } else {
+                failures.append(&mut partition.refusable);
             }
-            let permit = self.context.account.take_now(partition.piece.held);
-            let feed = Feed {
-                piece: partition.piece,
-                permit,
-                slot: slot.clone(),
-            };
-            let object = self.objects.get(&partition.keys).expect("begun above");
-            object.feed.try_send(feed).map_err(|error| match error {
-                // The object's own error says why it ended.
-                mpsc::error::TrySendError::Closed(_) => {
-                    LaneError::Invariant("an object ended before its range".into())
-                }
-                mpsc::error::TrySendError::Full(_) => {
-                    LaneError::Invariant("more micro-batches in flight than there are slots".into())
-                }
-            })?;
         }
+        failures.sort_by_key(|failed| (failed.failure.record, failed.failure.output));
+        self.totals.failed += failures.len() as u64;
+        self.failures_permit
+            .resize(self.failures_permit.bytes() + lines_bytes(&failures));
+        self.failures.extend(failures);
         Ok(begun)
+    }
+
+    /// Whether a partition is there, or may begin.
+    fn has_room_for(&self, keys: &PartitionKeys) -> bool {
+        let by = self.context.plan.partitioning.as_ref();
+        let limit = by.and_then(|by| by.max_active);
+        limit.is_none_or(|limit| self.objects.len() < limit || self.objects.contains_key(keys))
+    }
+
+    /// Hands a piece to the object of its partition; begins one where there is none with room.
+    fn feed(
+        &mut self,
+        partition: PartitionPiece,
+        slot: &Arc<OwnedSemaphorePermit>,
+        begun: &mut Vec<Building>,
+    ) -> Result<(), LaneError> {
+        let PartitionPiece {
+            keys,
+            piece,
+            first,
+            arrival_ms,
+            refusable: _,
+        } = partition;
+        self.totals.delivered += piece.records;
+        self.totals.delivered_plain_bytes += piece.bytes as u64;
+        let known = self.objects.get(&keys);
+        let place = match known {
+            Some(open) if open.feed.is_some() => None,
+            Some(full) => Some((full.partition, full.part + 1)),
+            None => Some((self.objects.len(), 0)),
+        };
+        if let Some((partition, part)) = place {
+            let named = Named {
+                keys: &keys,
+                part,
+                kind: DATA,
+                from: self.lossy_from(first),
+            };
+            let (object, building) = self.begin(&named, partition, arrival_ms);
+            self.objects.insert(keys.clone(), object);
+            begun.push(building);
+        }
+        let feed = Feed {
+            permit: self.context.account.take_now(piece.held + PIECE_BYTES),
+            slot: slot.clone(),
+            piece,
+        };
+        let by = self.context.plan.partitioning.as_ref();
+        let part_bytes = by.map_or(u64::MAX, |by| by.part_bytes);
+        let object = self.objects.get_mut(&keys).expect("begun above");
+        object.plain_bytes += feed.piece.bytes as u64;
+        let sender = object.feed.as_ref().expect("one with room was begun above");
+        sender.try_send(feed).map_err(|error| match error {
+            // The object's own error says why it ended.
+            mpsc::error::TrySendError::Closed(_) => {
+                LaneError::Invariant("an object ended before its range".into())
+            }
+            mpsc::error::TrySendError::Full(_) => {
+                LaneError::Invariant("more micro-batches in flight than there are slots".into())
+            }
+        })?;
+        if object.plain_bytes >= part_bytes {
+            object.feed = None;
+        }
+        Ok(())
+    }
+
+    /// What an object's name says beside the range: after a loss, where it begins.
+    fn lossy_from(&self, first: Position) -> Option<Position> {
+        let divided = self.context.plan.partitioning.is_some();
+        (self.lossy && divided).then_some(first)
+    }
+
+    /// An object that had its size has all its bytes with the sink.
+    pub(crate) fn built(&mut self, index: usize, ready: Ready) {
+        if let Some(slot) = self.ready.get_mut(index) {
+            *slot = Some(ready);
+        }
     }
 
     /// Bytes of all that comes out: records for objects, and lines for error objects.
@@ -202,7 +305,9 @@ impl OpenRange {
             self.totals.losses += 1;
             building.push(self.begin_loss(loss));
         }
-        self.totals.objects = self.objects.len() as u64;
+        self.totals.objects = self.ready.len() as u64;
+        let mut objects = std::mem::take(&mut self.ready);
+        objects.extend((0..building.len()).map(|_| None));
         let sealed = SealedRange {
             number: self.number,
             intent: Intent {
@@ -219,28 +324,37 @@ impl OpenRange {
                 object_ms: self.object_ms,
             },
             reason,
-            objects: (0..self.started + building.len()).map(|_| None).collect(),
+            objects,
+            partitions: self.partitions,
             totals: self.totals,
             oldest_ms: self.oldest_ms.min(self.at_ms),
             maimed,
+            divided: self.context.plan.partitioning.is_some(),
         };
         (sealed, building)
     }
 
     /// Number of objects begun so far.
     pub(crate) fn started(&self) -> usize {
-        self.started
+        self.ready.len()
     }
 
-    fn begin(&mut self, keys: &PartitionKeys, arrival_ms: u64) -> (OpenObject, Building) {
-        self.started += 1;
-        let arrival_ms = if keys.is_empty() {
+    fn begin(
+        &mut self,
+        named: &Named<'_>,
+        partition: usize,
+        arrival_ms: u64,
+    ) -> (OpenObject, Building) {
+        self.ready.push(None);
+        self.partitions.push(partition);
+        let Named { keys, part, .. } = *named;
+        let arrival_ms = if keys.is_empty() && part == 0 {
             *self.object_ms.get_or_insert(arrival_ms)
         } else {
             arrival_ms
         };
         let plan = &self.context.plan;
-        let digest = self.digest(keys, "data");
+        let digest = self.digest(named);
         let id = ObjectId {
             arrival_ms,
             digest,
@@ -249,46 +363,47 @@ impl OpenRange {
             extension: plan.encode.extension(),
         };
         let encoding = plan.encode.content_encoding().map(str::to_owned);
-        let meta = self.meta(&*plan.sink, &id, encoding);
+        let mut meta = self.meta(&*plan.sink, &id, encoding);
+        if plan.partitioning.is_some() {
+            meta.metadata.push(("hydrant-part", part.to_string()));
+        }
         let (feed, pieces) = mpsc::channel(self.context.slots);
         let builder = Builder {
             offload: self.context.offload.clone(),
             account: self.context.account.clone(),
-            encoder: plan.encode.encoder(&digest),
+            encode: plan.encode.clone(),
+            id: digest,
             upload: plan.sink.object(meta),
         };
-        (
-            OpenObject { feed },
-            Box::pin(object::build(builder, pieces)),
-        )
+        let object = OpenObject {
+            feed: Some(feed),
+            partition,
+            part,
+            plain_bytes: 0,
+        };
+        (object, Box::pin(object::build(builder, pieces)))
     }
 
     fn begin_errors(&self, kind: &'static str, failures: Vec<FailedRaw>) -> Building {
         let arrival_ms = failures
             .first()
             .map_or(self.at_ms, |failed| failed.arrival_ms);
-        let expected = failures.iter().map(FailedRaw::line_bytes).sum();
-        let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
-        let lines = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
-            for failed in &failures {
-                let record = FailedRecord {
-                    failure: &failed.failure,
-                    raw: &failed.raw,
-                    position: failed.position,
-                    lane: &lane,
-                    arrival_ms: failed.arrival_ms,
-                    at_ms,
-                };
-                format.line(&record, out);
-            }
-        };
-        self.begin_lines(kind, self.digest(&[], kind), arrival_ms, expected, lines)
+        let expected = lines_bytes(&failures);
+        let mut lines = Lines::new(failures, self.context.key.lane.clone(), self.at_ms);
+        let write = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| lines.write(format, out);
+        let digest = self.digest(&Named::whole(kind));
+        self.begin_lines(kind, digest, arrival_ms, expected, write)
     }
 
     fn begin_loss(&self, loss: Loss) -> Building {
         let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
-        let digest = Digest::of_parts(&[self.digest(&[], loss::KIND).as_bytes(), &loss.id()]);
+        let whole = self.digest(&Named::whole(loss::KIND));
+        let digest = Digest::of_parts(&[whole.as_bytes(), &loss.id()]);
+        let mut written = false;
         let write = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
+            if std::mem::replace(&mut written, true) {
+                return;
+            }
             let report = LostRecords {
                 lane: &lane,
                 after: loss.after,
@@ -300,14 +415,15 @@ impl OpenRange {
         self.begin_lines(loss::KIND, digest, at_ms, 0, write)
     }
 
-    /// Begins an error object of the lines that `write` makes, about `expected` bytes.
+    /// Begins an error object of the lines that `write` makes, piece by piece until it adds none:
+    /// about `expected` bytes.
     fn begin_lines(
         &self,
         kind: &'static str,
         digest: Digest,
         arrival_ms: u64,
         expected: usize,
-        write: impl FnOnce(&dyn ErrorFormat, &mut Vec<u8>) + Send + 'static,
+        mut write: impl FnMut(&dyn ErrorFormat, &mut Vec<u8>) + Send + 'static,
     ) -> Building {
         let plan = self.context.plan.clone();
         let id = ObjectId {
@@ -323,15 +439,23 @@ impl OpenRange {
         let (offload, account) = (self.context.offload.clone(), self.context.account.clone());
         Box::pin(async move {
             let mut permit = account.take_now(expected);
-            let lines = run(offload, move || {
-                let mut out = Vec::new();
-                write(&*plan.error_format, &mut out);
-                out
-            });
-            let lines = lines.await?;
-            let bytes = lines.len() as u64;
-            permit.resize(lines.len());
-            upload.write(lines.into()).await?;
+            let mut bytes = 0;
+            loop {
+                let plan = plan.clone();
+                let written = run(offload.clone(), move || {
+                    let mut out = Vec::new();
+                    write(&*plan.error_format, &mut out);
+                    (write, out)
+                });
+                let lines;
+                (write, lines) = written.await?;
+                if lines.is_empty() {
+                    break;
+                }
+                bytes += lines.len() as u64;
+                upload.write(lines.into()).await?;
+            }
+            permit.resize(upload.held_bytes());
             Ok(Ready {
                 upload,
                 bytes,
@@ -341,19 +465,21 @@ impl OpenRange {
     }
 
     /// The derived id of an object: the same for whoever renders this range again.
-    fn digest(&self, keys: &[(String, String)], kind: &str) -> Digest {
+    fn digest(&self, named: &Named<'_>) -> Digest {
         let key = &self.context.key;
+        let part = named.part.to_le_bytes();
         let mut partition = Vec::new();
-        for (name, value) in keys {
+        for (name, value) in named.keys {
             for text in [name, value] {
                 partition.extend_from_slice(&(text.len() as u64).to_le_bytes());
                 partition.extend_from_slice(text.as_bytes());
             }
         }
-        Digest::of_parts(&[
+        let generation = self.context.generation.to_le_bytes();
+        let mut parts: Vec<&[u8]> = vec![
             key.delivery_stream.as_bytes(),
             key.source.as_bytes(),
-            &self.context.generation.to_le_bytes(),
+            &generation,
             key.lane.as_str().as_bytes(),
             if planted!("name-reused") {
                 &[]
@@ -361,10 +487,17 @@ impl OpenRange {
                 self.first.as_bytes()
             },
             &partition,
-            // The number of the part, once partitions roll.
-            &0_u32.to_le_bytes(),
-            kind.as_bytes(),
-        ])
+            if planted!("parts-share-a-name") {
+                &[0; 4]
+            } else {
+                &part
+            },
+            named.kind.as_bytes(),
+        ];
+        if let Some(from) = &named.from {
+            parts.push(from.as_bytes());
+        }
+        Digest::of_parts(&parts)
     }
 
     fn meta(

@@ -2,33 +2,35 @@
 //! pool, on any thread, many at once, and gives the same for the same batch and overruns.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use hydrant_core::outcomes::{Call, Failure, Outcomes, Overruns, PartitionKeys};
 use hydrant_core::stage::Piece;
 use hydrant_core::{Position, Records, RecordsBuilder};
 
 use crate::error::LaneError;
+use crate::failed::{FailedRaw, Failing};
 use crate::intent::StageCall;
-use crate::plan::Plan;
+use crate::plan::{Partitioning, Plan};
 
-/// About what an error line says besides the record and the message.
-const LINE_BYTES: usize = 320;
-
-/// A failed record, or output of one, with what its error object says.
-pub(crate) struct FailedRaw {
-    pub(crate) failure: Failure,
-    pub(crate) raw: Bytes,
-    pub(crate) position: Position,
-    pub(crate) arrival_ms: u64,
-}
+/// Longest value of a partition key, in bytes: an object's key has no more (S3's limit).
+const KEY_MAX_BYTES: usize = 1024;
+/// Firehose's code for a record without its partition keys (reference, section 6).
+const NO_KEY_CODE: &str = "DynamicPartitioning.MetadataExtractionFailed";
+/// The code for partitions beyond the limit, as it is reported of Firehose (reference, section 6).
+pub(crate) const LIMIT_CODE: &str = "DynamicPartitioning.ActivePartitionsLimitExceeded";
+/// The word in the path of the error output for both.
+pub(crate) const PARTITIONING_KIND: &str = "processing-failed";
 
 /// The outputs of one partition.
 pub(crate) struct PartitionPiece {
     pub(crate) keys: PartitionKeys,
     pub(crate) piece: Piece,
-    /// Arrival of the record that the first of these outputs came from.
+    /// Position and arrival of the record that the first of these outputs came from.
+    pub(crate) first: Position,
     pub(crate) arrival_ms: u64,
+    /// The outputs as failures, where there may be no room for their partition; else empty.
+    pub(crate) refusable: Vec<FailedRaw>,
 }
 
 /// What a micro-batch became.
@@ -40,6 +42,8 @@ pub(crate) struct Rendered {
     pub(crate) oldest_ms: u64,
     pub(crate) pieces: Vec<PartitionPiece>,
     pub(crate) failures: Vec<FailedRaw>,
+    /// Bytes of the records that these and what is refusable share.
+    raw_bytes: usize,
     /// Outputs beyond the first of a record.
     pub(crate) added: u64,
     pub(crate) dropped: u64,
@@ -47,23 +51,13 @@ pub(crate) struct Rendered {
     pub(crate) overruns: Vec<StageCall>,
 }
 
-impl FailedRaw {
-    /// Bytes of its line in the error object: the record in base64, and what is said of it.
-    pub(crate) fn line_bytes(&self) -> usize {
-        self.raw.len().div_ceil(3) * 4 + self.failure.message.len() + LINE_BYTES
-    }
-}
-
 impl Rendered {
     /// Bytes of memory that it holds.
     pub(crate) fn held_bytes(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|one| one.piece.held).sum();
-        pieces
-            + self
-                .failures
-                .iter()
-                .map(FailedRaw::line_bytes)
-                .sum::<usize>()
+        let refusable = self.pieces.iter().flat_map(|one| &one.refusable);
+        let failures = self.failures.iter().chain(refusable);
+        pieces + self.raw_bytes + failures.map(FailedRaw::words_bytes).sum::<usize>()
     }
 }
 
@@ -73,6 +67,11 @@ struct Items {
     /// Index of the original record of each item, and which of that record's items it is; `None`
     /// while items are the original records.
     origin: Option<Vec<(u32, u32)>>,
+    /// How many items each original record has had so far.
+    had: Vec<u32>,
+    /// Partition keys of each item, once a stage gave any that are asked for. Outputs of an item
+    /// share its keys.
+    keys: Option<Vec<Arc<PartitionKeys>>>,
 }
 
 impl Items {
@@ -80,6 +79,35 @@ impl Items {
         self.origin
             .as_ref()
             .map_or_else(|| (index(item), 0), |origin| origin[item])
+    }
+
+    fn keys(&self, item: usize) -> &[(String, String)] {
+        self.keys.as_ref().map_or(&[], |keys| &keys[item])
+    }
+
+    /// The keys of an output of `item` to which a stage gave `given`: of those that are asked for
+    /// the given ones, and where there is none the item's own.
+    fn keys_with(
+        &self,
+        item: usize,
+        given: &[(String, String)],
+        by: &Partitioning,
+    ) -> Arc<PartitionKeys> {
+        if given.is_empty() {
+            return self
+                .keys
+                .as_ref()
+                .map_or_else(Arc::default, |keys| keys[item].clone());
+        }
+        let one = |name: &String| {
+            let named = |(known, _): &&(String, String)| known == name;
+            let own = || self.keys(item).iter().find(named);
+            let (name, value) = given.iter().rfind(named).or_else(own)?;
+            // Too long is refused in the end, and until then it is not carried about.
+            let most = value.floor_char_boundary(KEY_MAX_BYTES + 4);
+            Some((name.clone(), value.get(..most).unwrap_or(value).to_owned()))
+        };
+        Arc::new(by.keys.iter().filter_map(one).collect())
     }
 }
 
@@ -110,6 +138,7 @@ pub(crate) fn render(
             .unwrap_or(0),
         pieces: Vec::new(),
         failures: Vec::new(),
+        raw_bytes: 0,
         added: 0,
         dropped: 0,
         overruns: Vec::new(),
@@ -117,8 +146,10 @@ pub(crate) fn render(
     let mut items = Items {
         records: batch.clone(),
         origin: None,
+        had: vec![1; batch.len()],
+        keys: None,
     };
-    let mut keys: Option<Vec<PartitionKeys>> = None;
+    let mut failing = Failing::of(batch);
     for (stage, transform) in plan.transforms.iter().enumerate() {
         let stage = u8::try_from(stage).expect("configuration allows at most 255 processors");
         let calls: Option<Vec<Call>> = known.map(|known| {
@@ -131,12 +162,13 @@ pub(crate) fn render(
         let overruns = calls.as_deref().map_or(Overruns::Decide, Overruns::Known);
         let outcomes = transform.apply(&items.records, overruns);
         check_verdicts(&outcomes, items.records.len())?;
-        (items, keys) = next_items(&mut rendered, batch, &items, outcomes, stage);
+        items = next_items(plan, &mut rendered, &mut failing, &items, outcomes, stage);
         if items.records.is_empty() {
             break;
         }
     }
-    let delivered = prepare(plan, &mut rendered, batch, &items, keys.as_deref());
+    let delivered = prepare(plan, &mut rendered, &mut failing, &items);
+    rendered.raw_bytes = failing.bytes();
     let ended = delivered + rendered.dropped + rendered.failures.len() as u64;
     if rendered.records + rendered.added != ended {
         return Err(LaneError::Invariant(format!(
@@ -173,12 +205,13 @@ fn check_verdicts(outcomes: &Outcomes, records: usize) -> Result<(), LaneError> 
 
 /// Books what ended in this stage, and makes the next stage's items of its outputs.
 fn next_items(
+    plan: &Plan,
     rendered: &mut Rendered,
-    batch: &Records,
+    failing: &mut Failing<'_>,
     items: &Items,
     mut outcomes: Outcomes,
     stage: u8,
-) -> (Items, Option<Vec<PartitionKeys>>) {
+) -> Items {
     for failure in std::mem::take(&mut outcomes.failures) {
         let (record, output) = items.origin(failure.record as usize);
         let failure = Failure {
@@ -186,8 +219,7 @@ fn next_items(
             output,
             ..failure
         };
-        let failed = failed(batch, failure, rendered.failures.last());
-        rendered.failures.push(failed);
+        rendered.failures.push(failing.failed(failure));
     }
     for call in &outcomes.overruns {
         let call = StageCall {
@@ -199,21 +231,27 @@ fn next_items(
         rendered.overruns.push(call);
     }
     rendered.dropped += u64::from(outcomes.dropped);
+    let keys = plan.partitioning.as_ref().and_then(|by| {
+        let of = |i| items.keys_with(outcomes.record(i) as usize, outcomes.partition_keys(i), by);
+        let any = outcomes.is_partitioned() || items.keys.is_some();
+        any.then(|| (0..outcomes.len()).map(of).collect())
+    });
+    let batch = failing.batch;
+    let mut had = items.had.clone();
     let mut origin = Vec::with_capacity(outcomes.len());
     let mut next = RecordsBuilder::with_capacity(outcomes.len(), outcomes.data_bytes());
-    let (mut before_item, mut before_record, mut ordinal) = (None, None, 0);
+    let mut before = None;
     for i in 0..outcomes.len() {
         let item = outcomes.record(i);
-        let (record, _) = items.origin(item as usize);
-        rendered.added += u64::from(before_item == Some(item));
-        ordinal = if before_record == Some(record) {
-            ordinal + 1
-        } else {
-            0
-        };
-        (before_item, before_record) = (Some(item), Some(record));
-        origin.push((record, ordinal));
+        let (record, mut ordinal) = items.origin(item as usize);
         let at = record as usize;
+        // The first output of an item goes by its number, and no number is given twice.
+        if before.replace(item) == Some(item) {
+            rendered.added += 1;
+            ordinal = had[at];
+            had[at] += 1;
+        }
+        origin.push((record, ordinal));
         next.push(
             batch.position(at),
             batch.arrival_ms(at),
@@ -221,35 +259,29 @@ fn next_items(
             outcomes.data(i),
         );
     }
-    let keys = outcomes.is_partitioned().then(|| {
-        (0..outcomes.len())
-            .map(|i| outcomes.partition_keys(i).to_vec())
-            .collect()
-    });
-    (
-        Items {
-            records: next.build(),
-            origin: Some(origin),
-        },
+    Items {
+        records: next.build(),
+        origin: Some(origin),
+        had,
         keys,
-    )
+    }
 }
 
 /// Groups the last items by partition and prepares a piece of each. Gives the number accepted.
-fn prepare(
-    plan: &Plan,
-    rendered: &mut Rendered,
-    batch: &Records,
-    items: &Items,
-    keys: Option<&[PartitionKeys]>,
-) -> u64 {
-    let mut partitions: BTreeMap<&[(String, String)], Vec<usize>> = BTreeMap::new();
+fn prepare(plan: &Plan, rendered: &mut Rendered, failing: &mut Failing<'_>, items: &Items) -> u64 {
+    let mut partitions: BTreeMap<PartitionKeys, Vec<usize>> = BTreeMap::new();
     for item in 0..items.records.len() {
-        let keys = keys.map_or(&[][..], |keys| &keys[item]);
-        partitions.entry(keys).or_default().push(item);
+        let keys = plan.partitioning.as_ref();
+        match keys.map_or(Ok(Vec::new()), |by| partition(by, items.keys(item))) {
+            Ok(keys) => partitions.entry(keys).or_default().push(item),
+            Err(message) => {
+                let failure = refusal(items, item, NO_KEY_CODE, message);
+                rendered.failures.push(failing.failed(failure));
+            }
+        }
     }
     let mut delivered = 0;
-    for (keys, members) in partitions {
+    for (keys, mut members) in partitions {
         let outputs: Vec<&[u8]> = members
             .iter()
             .map(|item| items.records.data(*item))
@@ -263,22 +295,25 @@ fn prepare(
                 output,
                 ..failure
             };
-            let failed = failed(batch, failure, rendered.failures.last());
-            rendered.failures.push(failed);
+            rendered.failures.push(failing.failed(failure));
         }
-        if let Some(piece) = prepared.piece {
-            delivered += piece.records;
-            // The first accepted output: the refused ones are in order.
-            let first = (0..members.len())
-                .find(|i| refused.binary_search(i).is_err())
-                .unwrap_or(0);
-            let arrival_ms = items.records.arrival_ms(members[first]);
-            rendered.pieces.push(PartitionPiece {
-                keys: keys.to_vec(),
-                piece,
-                arrival_ms,
-            });
-        }
+        let Some(piece) = prepared.piece else {
+            continue;
+        };
+        delivered += piece.records;
+        let mut at = 0..;
+        members.retain(|_| {
+            at.next()
+                .is_some_and(|i| refused.binary_search(&i).is_err())
+        });
+        let first = members.first().copied().unwrap_or(0);
+        rendered.pieces.push(PartitionPiece {
+            keys,
+            piece,
+            first: items.records.position(first),
+            arrival_ms: items.records.arrival_ms(first),
+            refusable: refusable(plan, failing, items, &members),
+        });
     }
     rendered
         .failures
@@ -286,17 +321,51 @@ fn prepare(
     delivered
 }
 
-fn failed(batch: &Records, failure: Failure, before: Option<&FailedRaw>) -> FailedRaw {
-    let at = failure.record as usize;
-    let same = before.filter(|before| before.failure.record == failure.record);
-    FailedRaw {
-        // A copy, so that one bad record does not hold its whole block; one for all its outputs.
-        raw: same.map_or_else(
-            || Bytes::copy_from_slice(batch.data(at)),
-            |one| one.raw.clone(),
-        ),
-        position: batch.position(at),
-        arrival_ms: batch.arrival_ms(at),
-        failure,
+/// The keys that tell the output's partition, in the order of the plan.
+fn partition(by: &Partitioning, keys: &[(String, String)]) -> Result<PartitionKeys, String> {
+    let one = |name: &String| {
+        let found = keys.iter().find(|(known, _)| known == name);
+        let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else {
+            let words = "partitionKeys values must not be null or empty";
+            return Err(format!("{words}: no processor gave `{name}`"));
+        };
+        if value.len() > KEY_MAX_BYTES {
+            return Err(format!(
+                "partition key `{name}` is longer than the limit of {KEY_MAX_BYTES} bytes"
+            ));
+        }
+        Ok((name.clone(), value.clone()))
+    };
+    by.keys.iter().map(one).collect()
+}
+
+fn refusal(items: &Items, item: usize, code: &str, message: String) -> Failure {
+    let (record, output) = items.origin(item);
+    Failure {
+        record,
+        output,
+        kind: PARTITIONING_KIND,
+        code: code.to_owned(),
+        message,
+        origin: String::new(),
     }
+}
+
+/// The members of a partition as failures, where the range may have no room for it: only the range
+/// knows, and its records are gone by then.
+fn refusable(
+    plan: &Plan,
+    failing: &mut Failing<'_>,
+    items: &Items,
+    members: &[usize],
+) -> Vec<FailedRaw> {
+    let limit = plan.partitioning.as_ref().and_then(|by| by.max_active);
+    let Some(limit) = limit else {
+        return Vec::new();
+    };
+    let one = |item: &usize| {
+        let message = format!("the range has {limit} partitions already, which is its limit");
+        failing.failed(refusal(items, *item, LIMIT_CODE, message))
+    };
+    members.iter().map(one).collect()
 }

@@ -3,8 +3,9 @@
 //! Takes what is known of the record, appends a line; which object it goes to is left to the
 //! pipeline. Two envelopes (reference, sections 4 and 7): conversion says `lastErrorCode` and
 //! `lastErrorMessage`, everything else `errorCode` and `errorMessage`. Every line also names the
-//! lane, the position and the output, and the module's digest where one failed. Times are the
-//! range's, so that a redo repeats every byte (invariant I12).
+//! lane, the position and the output, and the module's digest where one failed. Where several outputs
+//! of a record failed, the first line has the record, and the others say which one that is. Times are
+//! the range's, so that a redo repeats every byte (invariant I12).
 
 use std::ops::Bound;
 
@@ -33,8 +34,13 @@ impl ErrorFormat for FirehoseErrors {
         number(out, "attemptEndingTimestamp", record.at_ms);
         name(out, "rawData");
         out.push(b'"');
-        base64_simd::STANDARD.encode_append(record.raw, out);
+        if record.raw_in.is_none() {
+            base64_simd::STANDARD.encode_append(record.raw, out);
+        }
         out.push(b'"');
+        if let Some(output) = record.raw_in {
+            number(out, "rawDataAtOutputIndex", u64::from(output));
+        }
         if !failure.origin.is_empty() {
             text(out, "moduleDigest", &failure.origin);
         }
@@ -96,7 +102,7 @@ mod tests {
 
     use super::FirehoseErrors;
 
-    fn line(kind: &'static str, origin: &str, raw: &[u8]) -> String {
+    fn line(kind: &'static str, origin: &str, raw: &[u8], raw_in: Option<u32>) -> String {
         let failure = Failure {
             record: 7,
             output: 2,
@@ -108,6 +114,7 @@ mod tests {
         let record = FailedRecord {
             failure: &failure,
             raw,
+            raw_in,
             position: Position::from_u64(42).with_sub(3),
             lane: &Lane::new("shardId-000000000001"),
             arrival_ms: 1_789_014_240_448,
@@ -125,7 +132,7 @@ mod tests {
     #[test]
     fn a_processing_failure_line_by_line() {
         assert_eq!(
-            line("processing-failed", "abcd", b"\x00\xff raw"),
+            line("processing-failed", "abcd", b"\x00\xff raw", None),
             concat!(
                 r#"{"attemptsMade":1,"arrivalTimestamp":1789014240448,"errorCode":"Some.Code","#,
                 r#""errorMessage":"said \"no\"\nü","attemptEndingTimestamp":1789014301529,"#,
@@ -133,6 +140,15 @@ mod tests {
                 r#""sequenceNumber":"42","subSequenceNumber":3,"outputIndex":2}"#,
                 "\n"
             )
+        );
+    }
+
+    #[test]
+    fn a_further_output_of_a_record_names_the_one_with_its_data() {
+        let line = line("processing-failed", "", b"raw", Some(1));
+        assert!(
+            line.contains(r#""rawData":"","rawDataAtOutputIndex":1,"#),
+            "{line}"
         );
     }
 
@@ -167,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_conversion_failure_has_the_other_names_and_no_module() {
-        let line = line("format-conversion-failed", "", b"");
+        let line = line("format-conversion-failed", "", b"", None);
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let want = json!({
             "attemptsMade": 1, "arrivalTimestamp": 1_789_014_240_448_u64,

@@ -1,8 +1,10 @@
-//! Runs the user's WebAssembly under limits.
+//! Runs the user's WebAssembly under limits, and the processors that are built in.
 //!
 //! Takes micro-batches of `Records`, gives `Outcomes`. The contract of host and guest is
 //! `transforms/wit/transform.wit`. Reading modules from files, and when to log what a guest says,
 //! are the caller's.
+
+pub mod builtin;
 
 pub mod wasm;
 

@@ -20,6 +20,7 @@ const SUITES: &[(&str, u64)] = &[
     ("bench", 120),
     ("demo", 180),
     ("redo", 180),
+    ("processors", 240),
     ("repair", 180),
     ("twice", 120),
     ("boto3_kinesis", 300),

@@ -8,6 +8,10 @@
 )]
 
 extern crate self as hydrant_sink;
+extern crate self as hydrant_transform;
+
+#[path = "../../../crates/transform/src/builtin/mod.rs"]
+pub(crate) mod builtin;
 
 #[path = "../../../crates/hydrant/src/config/mod.rs"]
 mod config;

@@ -275,11 +275,15 @@ impl Oracle {
             if last.is_some_and(|last| last > read.position) {
                 inner.wrong(format!("I7: {key} is out of order at {}", read.position));
             }
-            partition = if failed {
+            let own = if failed {
                 0
             } else {
                 mix(u64::from(crc(read.key.as_bytes()))) % inner.partitions
             };
+            if first.is_some() && own != partition {
+                inner.wrong(format!("{key} mixes partitions {partition} and {own}"));
+            }
+            partition = own;
             first.get_or_insert(read.position);
             last = Some(read.position);
             inner.line(reader, &lane, failed, &read);

@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::run::run;
 
 /// All planted faults, in the order of a record's way.
-pub const PLANTS: [&str; 48] = [
+pub const PLANTS: [&str; 50] = [
     "acknowledged-before-synced",
     "arrivals-fall",
     "bad-frame-accepted",
@@ -47,6 +47,8 @@ pub const PLANTS: [&str; 48] = [
     "name-reused",
     "no-intent",
     "overruns-not-recorded",
+    "parts-in-any-order",
+    "parts-share-a-name",
     "redo-cut-by-now",
     "redo-decides-anew",
     "redo-past-its-cut",

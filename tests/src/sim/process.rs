@@ -17,7 +17,7 @@ use hydrant_log::stream::{PutEntry, Stream, StreamError, StreamOptions, Streams}
 use hydrant_log::{Env, Error, LogOptions, StateLog};
 use hydrant_pipeline::lane::NoHooks;
 use hydrant_pipeline::plan::MicroBatch;
-use hydrant_pipeline::{DeliveryStream, Setting, Status};
+use hydrant_pipeline::{DeliveryStream, Partitioning, Setting, Status};
 use hydrant_source::{Aggregates, EmbeddedSource, StartAt};
 use hydrant_testkit::disk::SimDisk;
 use hydrant_testkit::sim::{Bucket, BucketSink, SimEncode, SimOffload, SimSource, SimStore, World};
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use super::oracle::Oracle;
 use super::plan::{Place, Sizes};
 use super::record::text;
-use super::stages::{ErrorLines, Rewrite, SimVersions};
+use super::stages::{ErrorLines, Passing, Rewrite, SimVersions};
 use super::watched::{WatchedSource, WatchedStore};
 
 /// The stream that is put to and read.
@@ -258,17 +258,27 @@ impl Process {
         let plan = |version: &char| hydrant_pipeline::Plan {
             version: Digest::of(version.to_string().as_bytes()),
             read_mode: 1,
-            transforms: vec![Arc::new(Rewrite {
-                version: *version,
-                partitions: sizes.partitions,
-                overruns: sizes.overruns,
-                world: world.clone(),
-            })],
+            transforms: vec![
+                Arc::new(Passing(&[("p", "replaced"), ("q", "not asked for")])),
+                Arc::new(Rewrite {
+                    version: *version,
+                    partitions: sizes.partitions,
+                    overruns: sizes.overruns,
+                    world: world.clone(),
+                }),
+                Arc::new(Passing(&[])),
+            ],
             encode: Arc::new(SimEncode),
             sink: Arc::new(sink.clone()),
             error_sink: Arc::new(sink.clone()),
             error_format: Arc::new(ErrorLines),
             size_hint_bytes: sizes.hint_bytes,
+            partitioning: (sizes.partitions > 1).then(|| Partitioning {
+                keys: vec!["p".to_owned()],
+                // Less than a range, so that partitions have several objects.
+                part_bytes: sizes.hint_bytes / 3,
+                max_active: None,
+            }),
             micro_batch: MicroBatch {
                 records: sizes.batch.0,
                 bytes: sizes.batch.1,

@@ -34,8 +34,9 @@ mod tests;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_select::concat::concat_batches;
 use hydrant_core::Digest;
-use hydrant_core::stage::{Encode, Encoder, Piece, Prepared};
+use hydrant_core::stage::{Encode, EncodeError, Encoder, Piece, Prepared};
 
 use self::column::{Members, Scope};
 use self::fault::Fault;
@@ -61,6 +62,14 @@ pub(crate) struct Convert {
 struct Rows {
     batch: RecordBatch,
     costs: Vec<u32>,
+}
+
+impl Rows {
+    fn of(piece: Piece) -> Result<Self, EncodeError> {
+        let body = piece.body.downcast::<Self>();
+        body.map(|rows| *rows)
+            .map_err(|_| EncodeError("the piece is not of converted rows".into()))
+    }
 }
 
 impl Convert {
@@ -136,6 +145,27 @@ impl Encode for Convert {
             }),
             refused,
         }
+    }
+
+    fn join(&self, pieces: Vec<Piece>) -> Result<Piece, EncodeError> {
+        let (mut bytes, mut records) = (0, 0);
+        let (mut batches, mut costs) = (Vec::with_capacity(pieces.len()), Vec::new());
+        for piece in pieces {
+            bytes += piece.bytes;
+            records += piece.records;
+            let rows = Rows::of(piece)?;
+            batches.push(rows.batch);
+            costs.extend(rows.costs);
+        }
+        let batch = concat_batches(&self.layout.schema(), &batches).map_err(write::failed)?;
+        let held = held_bytes(batch.columns()) + 4 * costs.len();
+        let body = Box::new(Rows { batch, costs });
+        Ok(Piece {
+            bytes,
+            records,
+            held,
+            body,
+        })
     }
 
     fn encoder(&self, _id: &Digest) -> Box<dyn Encoder> {

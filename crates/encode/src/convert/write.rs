@@ -146,8 +146,8 @@ impl Writer {
 
 impl Encoder for Writer {
     fn write(&mut self, piece: Piece, chunks: &mut Vec<Chunk>) -> Result<(), EncodeError> {
-        let body = piece.body.downcast::<Rows>();
-        let rows = body.map_err(|_| EncodeError("the piece is not of converted rows".into()))?;
+        let held = piece.held;
+        let rows = Rows::of(piece)?;
         let (group_rows, group_bytes) = (self.layout.row_group_rows, self.layout.row_group_bytes);
         let mut start = 0;
         for (row, cost) in rows.costs.iter().enumerate() {
@@ -163,7 +163,7 @@ impl Encoder for Writer {
         if start < rows.costs.len() {
             self.slab
                 .push(rows.batch.slice(start, rows.costs.len() - start));
-            self.slab_held += piece.held;
+            self.slab_held += held;
         }
         Ok(())
     }
@@ -185,6 +185,6 @@ impl Encoder for Writer {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> EncodeError {
+pub(super) fn failed(error: impl std::fmt::Display) -> EncodeError {
     EncodeError(format!("parquet: {error}"))
 }

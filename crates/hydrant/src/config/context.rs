@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hydrant_sink::key::KeyFrom;
+
 use super::fault::Fault;
 use super::node::Mark;
 use super::types::WasmConfig;
@@ -17,6 +19,13 @@ pub(super) struct ModuleUse {
     pub(super) wasm: WasmConfig,
 }
 
+/// A prefix with partition keys.
+pub(super) struct Partitioned {
+    pub(super) path: String,
+    /// The keys, and the processors that they are said to come from.
+    pub(super) keys: Vec<(KeyFrom, String)>,
+}
+
 /// Gathers what is found while a configuration is read.
 pub(super) struct Context {
     /// Absolute paths of the files read.
@@ -26,9 +35,8 @@ pub(super) struct Context {
     pub(super) modules: Vec<ModuleUse>,
     /// Where the settings read so far stand, by path.
     pub(super) marks: BTreeMap<String, Mark>,
-    /// Path of the prefix of the delivery stream at hand, where it has partition keys of a
-    /// transform.
-    pub(super) partitioned: Option<String>,
+    /// The prefix of the delivery stream at hand, where it has partition keys.
+    pub(super) partitioned: Option<Partitioned>,
 }
 
 impl Context {

@@ -9,6 +9,7 @@ use hydrant_core::units::ByteSize;
 use hydrant_encode::Format;
 use hydrant_log::OnCorruption;
 use hydrant_sink::s3::Checksum;
+use hydrant_transform::builtin::Builtin;
 
 use super::fault::Fault;
 use super::secret::Secret;
@@ -153,6 +154,8 @@ pub enum Deaggregation {
 pub enum ProcessorConfig {
     /// A WebAssembly transform.
     Wasm(WasmConfig),
+    /// One that is built in.
+    Builtin(Builtin),
 }
 
 /// A WebAssembly transform.
@@ -264,6 +267,8 @@ pub struct ObjectConfig {
     pub error_output_prefix: Option<String>,
     /// Replaces the default extension.
     pub file_extension: Option<String>,
+    /// Most partitions of one shard at a time; `None`: as many as there are.
+    pub max_active_partitions: Option<u32>,
     /// Format and compression.
     pub format: Format,
     /// When an object is ended.

@@ -12,6 +12,7 @@ use hydrant_encode::{
     Compression, Delimiter, Format, ParquetCompression, ParquetSettings, Schema, Type,
 };
 use hydrant_sink::s3::Checksum;
+use hydrant_transform::builtin::Builtin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -37,6 +38,8 @@ struct Stored {
     prefix: Option<String>,
     error_output_prefix: Option<String>,
     file_extension: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_active_partitions: Option<u32>,
     format: StoredFormat,
     size_bytes: u64,
 }
@@ -49,6 +52,7 @@ enum StoredProcessor {
         config_json: String,
         memory_bytes: u64,
     },
+    Builtin(Builtin),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,45 +87,40 @@ enum StoredFormat {
 }
 
 impl DeliveryStreamConfig {
-    /// The settings that decide the output. `module_digests` names the module of each processor, in
-    /// their order: its content counts, and not its file.
+    /// The settings that decide the output. `module_digests` names the modules of the `wasm`
+    /// processors, in their order: its content counts, and not its file.
     ///
     /// # Panics
-    /// Where there are fewer digests than processors.
+    /// Where there are fewer digests than such processors, or more.
     pub fn version_json(&self, module_digests: &[String]) -> Json {
-        assert_eq!(
-            self.processors.len(),
-            module_digests.len(),
-            "one digest for each processor"
-        );
         let SourceConfig::Kinesis(KinesisConfig {
             stream: _,
             place: _,
             start: _,
             deaggregation,
         }) = &self.source;
-        let processors = self
-            .processors
-            .iter()
-            .zip(module_digests)
-            .map(|(processor, digest)| {
-                let ProcessorConfig::Wasm(WasmConfig {
-                    module: _,
-                    config_json,
-                    memory,
-                    timeout: _,
-                }) = processor;
-                StoredProcessor::Wasm {
-                    module: digest.clone(),
-                    config_json: config_json.clone(),
-                    memory_bytes: memory.0,
-                }
-            });
+        let mut digests = module_digests.iter();
+        let processor = |processor: &ProcessorConfig| match processor {
+            ProcessorConfig::Wasm(WasmConfig {
+                module: _,
+                config_json,
+                memory,
+                timeout: _,
+            }) => StoredProcessor::Wasm {
+                module: digests.next().expect("one digest for each module").clone(),
+                config_json: config_json.clone(),
+                memory_bytes: memory.0,
+            },
+            ProcessorConfig::Builtin(builtin) => StoredProcessor::Builtin(builtin.clone()),
+        };
+        let processors = self.processors.iter().map(processor).collect();
+        assert_eq!(digests.next(), None, "one digest for each module");
         let objects = self.destination.objects();
         let ObjectConfig {
             prefix,
             error_output_prefix,
             file_extension,
+            max_active_partitions,
             format,
             buffering_hints,
         } = objects;
@@ -129,11 +128,12 @@ impl DeliveryStreamConfig {
         let stored = Stored {
             form: FORM,
             deaggregation: word_of(DEAGGREGATIONS, deaggregation),
-            processors: processors.collect(),
+            processors,
             destination: store_destination(&self.destination),
             prefix: prefix.clone(),
             error_output_prefix: error_output_prefix.clone(),
             file_extension: file_extension.clone(),
+            max_active_partitions: *max_active_partitions,
             format: store_format(format),
             size_bytes: size.0,
         };
@@ -161,6 +161,7 @@ impl DeliveryStreamConfig {
             prefix: stored.prefix,
             error_output_prefix: stored.error_output_prefix,
             file_extension: stored.file_extension,
+            max_active_partitions: stored.max_active_partitions,
             format: restore_format(stored.format)?,
             buffering_hints: BufferingHints {
                 size: ByteSize(stored.size_bytes),
@@ -267,15 +268,19 @@ fn restore_processors(
     stored: Vec<StoredProcessor>,
     current: &[ProcessorConfig],
 ) -> Vec<ProcessorConfig> {
-    let restore = |(index, processor)| {
-        let StoredProcessor::Wasm {
-            module,
-            config_json,
-            memory_bytes,
-        } = processor;
-        let timeout = current
-            .get(index)
-            .map_or(DEFAULT_TIMEOUT, |ProcessorConfig::Wasm(wasm)| wasm.timeout);
+    let restore = |(index, processor): (usize, StoredProcessor)| {
+        let (module, config_json, memory_bytes) = match processor {
+            StoredProcessor::Wasm {
+                module,
+                config_json,
+                memory_bytes,
+            } => (module, config_json, memory_bytes),
+            StoredProcessor::Builtin(builtin) => return ProcessorConfig::Builtin(builtin),
+        };
+        let timeout = match current.get(index) {
+            Some(ProcessorConfig::Wasm(wasm)) => wasm.timeout,
+            _ => DEFAULT_TIMEOUT,
+        };
         let (module, memory) = (Module::Stored(module), ByteSize(memory_bytes));
         ProcessorConfig::Wasm(WasmConfig {
             module,

@@ -5,4 +5,6 @@ mod config;
 
 mod operations;
 
+mod partitions;
+
 mod rendering;

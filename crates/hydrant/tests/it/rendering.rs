@@ -18,6 +18,7 @@ use hydrant_core::{BoxFuture, Digest, Lane, LaneKey, Position, Records, RecordsB
 use hydrant_encode::{Compression, Delimiter, Format};
 use hydrant_pipeline::lane::{LaneContext, LaneEnd, NoHooks, run_lane};
 use hydrant_pipeline::plan::{MicroBatch, Plan, Versions};
+use hydrant_pipeline::status::Status;
 use hydrant_sink::FirehoseErrors;
 use tokio::sync::watch;
 
@@ -89,10 +90,10 @@ impl LaneStore for MemoryLane {
     }
 }
 
-type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
+pub(crate) type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
 #[derive(Clone, Default)]
-struct MemorySink(Objects);
+pub(crate) struct MemorySink(pub(crate) Objects);
 
 struct MemoryUpload(Objects, String, BytesMut);
 
@@ -102,7 +103,18 @@ impl ObjectSink for MemorySink {
     }
 
     fn key(&self, id: &ObjectId<'_>) -> String {
-        format!("{}-{}{}", id.arrival_ms, id.digest.to_uuid(), id.extension)
+        let keys = id.partition_keys.iter();
+        let keys = keys.fold(String::new(), |keys, (name, value)| {
+            keys + name + "=" + value + "/"
+        });
+        let kind = id.error_kind.map(|kind| format!("{kind}/"));
+        format!(
+            "{}{keys}{}-{}{}",
+            kind.unwrap_or_default(),
+            id.arrival_ms,
+            id.digest.to_uuid(),
+            id.extension
+        )
     }
 
     fn object(&self, meta: ObjectMeta) -> Box<dyn ObjectUpload> {
@@ -214,6 +226,15 @@ impl Encode for NotingEncode {
         self.inner.prepare(outputs)
     }
 
+    fn join(&self, pieces: Vec<Piece>) -> Result<Piece, EncodeError> {
+        self.notes
+            .encode_threads
+            .lock()
+            .unwrap()
+            .insert(thread_name());
+        self.inner.join(pieces)
+    }
+
     fn encoder(&self, id: &Digest) -> Box<dyn Encoder> {
         Box::new(NotingEncoder {
             inner: self.inner.encoder(id),
@@ -293,7 +314,7 @@ async fn deliver(
         notes: notes.clone(),
         hold_until,
     };
-    let plan = Arc::new(Plan {
+    let plan = Plan {
         version: Digest::of(b"one"),
         read_mode: 0,
         transforms: vec![Arc::new(NotingTransform(notes.clone()))],
@@ -302,23 +323,42 @@ async fn deliver(
         error_sink: Arc::new(sink.clone()),
         error_format: Arc::new(FirehoseErrors),
         size_hint_bytes: 20_000,
+        partitioning: None,
         micro_batch: MicroBatch {
             records: 50,
             bytes: 1 << 20,
         },
-    });
+    };
+    let status = run(threads, plan, records()).await;
+    let totals = status.snapshot().totals;
+    assert_eq!((totals.read, totals.delivered), (2_000, 2_000));
+    (sink.0.lock().unwrap().clone(), notes)
+}
+
+/// Delivers these records under this plan, to the end of the lane.
+pub(crate) async fn run(threads: usize, plan: Plan, records: Records) -> Arc<Status> {
+    run_within(64 << 20, threads, plan, records).await
+}
+
+/// The same with so many bytes of memory.
+pub(crate) async fn run_within(
+    budget: usize,
+    threads: usize,
+    plan: Plan,
+    records: Records,
+) -> Arc<Status> {
     let context = LaneContext {
         key: Arc::new(LaneKey {
             delivery_stream: "test".into(),
             source: "memory-1".into(),
             lane: Lane::new("0"),
         }),
-        source: Arc::new(MemorySource(records())),
+        source: Arc::new(MemorySource(records)),
         state: Arc::new(MemoryStore::default()),
-        versions: Arc::new(One(plan)),
+        versions: Arc::new(One(Arc::new(plan))),
         offload: Pool::start("cpu", threads).unwrap(),
         clock: Arc::new(RealClock::default()),
-        account: Budget::new(64 << 20).account("test"),
+        account: Budget::new(budget).account("test"),
         status: Arc::default(),
         interval: Duration::from_mins(1),
         read_bytes: 1 << 20,
@@ -326,9 +366,8 @@ async fn deliver(
     };
     let (_keep, mut stop) = watch::channel(false);
     assert_eq!(run_lane(&context, &mut stop).await.unwrap(), LaneEnd::Ended);
-    let totals = context.status.snapshot().totals;
-    assert_eq!((totals.read, totals.delivered), (2_000, 2_000));
-    (sink.0.lock().unwrap().clone(), notes)
+    assert_eq!(context.account.held(), 0, "all memory is given back");
+    context.status
 }
 
 struct One(Arc<Plan>);

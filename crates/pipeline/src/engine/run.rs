@@ -51,7 +51,7 @@ pub(crate) enum Ended {
 /// What comes out of rendering, in order.
 pub(super) enum Item {
     Rendered {
-        rendered: Rendered,
+        rendered: Box<Rendered>,
         cuttable: bool,
         /// What it holds until the range takes over.
         held: Permit,
@@ -317,7 +317,7 @@ impl<'a> Engine<'a> {
             };
             let (rendered, held) = offload_run(offload, work).await??;
             Ok(Item::Rendered {
-                rendered,
+                rendered: Box::new(rendered),
                 cuttable,
                 held,
                 slot: Arc::new(slot),
@@ -360,8 +360,9 @@ impl<'a> Engine<'a> {
                     self.open = Some(self.begin(rendered.first));
                 }
                 let range = self.open.as_mut().expect("just begun");
+                range.lossy = self.maimed;
                 let from = range.started();
-                let begun = range.append(rendered, cuttable, &slot)?;
+                let begun = range.append(*rendered, cuttable, &slot)?;
                 // The range has taken over what it keeps of it.
                 drop(held);
                 let (number, full) = (range.number, range.full(&self.hints));
@@ -418,9 +419,12 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// An object's bytes are all with the sink. It belongs to a sealed range: only its seal ends
-    /// an object.
+    /// An object's bytes are all with the sink: its range was sealed, or it had its size.
     fn built(&mut self, range: u64, index: usize, ready: Ready) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.number == range) {
+            open.built(index, ready);
+            return;
+        }
         let sealed = self.sealed.iter_mut().find(|sealed| sealed.number == range);
         if let Some(slot) = sealed.and_then(|sealed| sealed.objects.get_mut(index)) {
             *slot = Some(ready);

@@ -11,8 +11,8 @@ use super::time_pattern::TimePattern;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Length of a random string (reference, section 5).
 pub(crate) const RANDOM_LEN: usize = 11;
-/// What stands for a partition key that the object does not have, as in Hive's folder names. No
-/// stage checks that there is one: such an object is delivered under this name.
+/// What stands for a partition key that the object does not have, as in Hive's folder names. The
+/// pipeline lets no such object come to be.
 pub(crate) const NO_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A piece of a template.

@@ -114,18 +114,38 @@ impl Encode for SimEncode {
         }
     }
 
+    fn join(&self, pieces: Vec<Piece>) -> Result<Piece, EncodeError> {
+        let bytes = pieces.iter().map(|piece| piece.bytes).sum();
+        let records = pieces.iter().map(|piece| piece.records).sum();
+        let mut all = Vec::new();
+        for piece in pieces {
+            all.extend(lines(piece)?);
+        }
+        Ok(Piece {
+            bytes,
+            records,
+            held: bytes,
+            body: Box::new(all),
+        })
+    }
+
     fn encoder(&self, _id: &Digest) -> Box<dyn Encoder> {
         Box::new(SimEncoder(Vec::new()))
     }
+}
+
+fn lines(piece: Piece) -> Result<Vec<u8>, EncodeError> {
+    let lines = piece.body.downcast::<Vec<u8>>();
+    lines
+        .map(|lines| *lines)
+        .map_err(|_| EncodeError("the piece is not of this encoder".into()))
 }
 
 struct SimEncoder(Vec<u8>);
 
 impl Encoder for SimEncoder {
     fn write(&mut self, piece: Piece, chunks: &mut Vec<Chunk>) -> Result<(), EncodeError> {
-        let lines = piece.body.downcast::<Vec<u8>>();
-        let lines = lines.map_err(|_| EncodeError("the piece is not of this encoder".into()))?;
-        self.0.extend_from_slice(&lines);
+        self.0.extend(lines(piece)?);
         // Chunks of 64 bytes, whatever the pieces were.
         while self.0.len() >= 64 {
             let rest = self.0.split_off(64);

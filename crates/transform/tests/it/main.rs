@@ -3,6 +3,8 @@
 
 mod support;
 
+mod builtin_speed;
+
 mod drift;
 
 mod examples;

@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use hydrant_core::units::ByteSize;
+use hydrant_encode::{Delimiter, Format};
+use hydrant_sink::key::KeyFrom;
+use hydrant_transform::builtin::{Builtin, MetadataExtraction};
 
-use super::super::context::ModuleUse;
+use super::super::context::{ModuleUse, Partitioned};
 use super::super::fields::{Fields, Section};
 use super::super::kinds::{FilePath, Size, Time};
 use super::super::shapes::{AnyJson, List};
 use super::super::types::{
-    DeliveryStreamConfig, Module, ProcessorConfig, SourceConfig, WasmConfig,
+    DeliveryStreamConfig, DestinationConfig, Module, ProcessorConfig, SourceConfig, WasmConfig,
 };
 use super::super::version::canonical;
 use super::destination::destination;
 use super::kinesis::kinesis;
+use super::processors;
 
 /// Memory of a guest: a page is not enough for any language, 4 GiB is all that 32 bits address.
 const GUEST_MEMORY: (ByteSize, ByteSize) = (ByteSize::mib(1), ByteSize::mib(4096));
@@ -30,20 +34,18 @@ pub(in super::super) fn delivery_stream(f: &mut Fields<'_>) -> Option<DeliverySt
     );
     f.cx.partitioned = None;
     let destination = f.required("destination", "where records go", Section(destination));
+    let partitioned = f.cx.partitioned.take();
     let processors = processors?.unwrap_or_default();
-    if let (Some(path), true) = (f.cx.partitioned.take(), processors.is_empty()) {
-        let remedy = "add a `wasm` processor that gives partition keys";
-        f.cx.fault_of(
-            &path,
-            "has partition keys, which no processor gives",
-            remedy,
-        );
+    if let Some(partitioned) = partitioned {
+        check_partitions(f, &partitioned, &processors);
     }
+    let destination = destination?;
+    check_delimiters(f, &processors, &destination);
     Some(DeliveryStreamConfig {
         name: String::new(),
         source: source?,
         processors,
-        destination: destination?,
+        destination,
     })
 }
 
@@ -55,8 +57,135 @@ fn source(f: &mut Fields<'_>) -> Option<SourceConfig> {
 
 fn processor(f: &mut Fields<'_>) -> Option<ProcessorConfig> {
     let wasm = f.optional("wasm", "a WebAssembly transform", Section(wasm));
-    let one = f.exactly_one("processor");
-    one.then_some(wasm??).map(ProcessorConfig::Wasm)
+    let builtins = [
+        f.optional(
+            "record_deaggregation",
+            "takes records apart that hold several",
+            Section(processors::record_deaggregation),
+        ),
+        f.optional(
+            "decompression",
+            "decompresses records",
+            Section(processors::decompression),
+        ),
+        f.optional(
+            "cloudwatch_logs",
+            "takes apart what a subscription of CloudWatch Logs sends",
+            Section(processors::cloudwatch_logs),
+        ),
+        f.optional(
+            "metadata_extraction",
+            "finds partition keys in records of JSON",
+            Section(processors::metadata_extraction),
+        ),
+        f.optional(
+            "append_delimiter",
+            "puts a delimiter behind each record",
+            Section(processors::append_delimiter),
+        ),
+        f.optional(
+            "csv_to_json",
+            "makes an object of JSON of each line of CSV",
+            Section(processors::csv_to_json),
+        ),
+        f.optional(
+            "log_to_json",
+            "makes an object of JSON of a line of a log",
+            Section(processors::log_to_json),
+        ),
+        f.optional(
+            "filter",
+            "keeps the records of JSON that meet a condition",
+            Section(processors::filter),
+        ),
+    ];
+    if !f.exactly_one("processor") {
+        return None;
+    }
+    if let Some(wasm) = wasm? {
+        return Some(ProcessorConfig::Wasm(wasm));
+    }
+    let builtins: Option<Vec<_>> = builtins.into_iter().collect();
+    let builtin = builtins?.into_iter().flatten().next();
+    builtin.map(ProcessorConfig::Builtin)
+}
+
+/// Holds the keys in a prefix to the processors that give them.
+fn check_partitions(f: &mut Fields<'_>, partitioned: &Partitioned, all: &[ProcessorConfig]) {
+    let path = &partitioned.path;
+    let mut queries = Vec::new();
+    for processor in all {
+        if let ProcessorConfig::Builtin(Builtin::MetadataExtraction { query }) = processor {
+            // One that cannot be read has its own fault.
+            queries.push(MetadataExtraction::keys(query).unwrap_or(None));
+        }
+    }
+    let wasm = all
+        .iter()
+        .any(|one| matches!(one, ProcessorConfig::Wasm(_)));
+    if queries.is_empty() && !wasm {
+        let remedy = "add a `metadata_extraction` or `wasm` processor that gives partition keys";
+        f.cx.fault_of(path, "has partition keys, which no processor gives", remedy);
+        return;
+    }
+    let known: Option<Vec<Vec<String>>> = queries.iter().cloned().collect();
+    for (from, name) in &partitioned.keys {
+        let (message, remedy) = match from {
+            KeyFrom::Wasm if wasm => continue,
+            KeyFrom::Wasm => (
+                format!(
+                    "has the partition key `{name}` from a `wasm` processor, and there is none"
+                ),
+                "use `!{partitionKeyFromQuery:name}`, or add the processor".to_owned(),
+            ),
+            KeyFrom::Query if queries.is_empty() => (
+                format!(
+                    "has the partition key `{name}` from a query, and there is no \
+                         `metadata_extraction` processor"
+                ),
+                "use `!{partitionKeyFromWasm:name}`, or add the processor".to_owned(),
+            ),
+            // Some query makes up its names as it runs.
+            KeyFrom::Query => match &known {
+                Some(known) if !known.iter().flatten().any(|one| one == name) => {
+                    let known: Vec<_> = known
+                        .iter()
+                        .flatten()
+                        .map(|one| format!("`{one}`"))
+                        .collect();
+                    (
+                        format!("has the partition key `{name}`, which no query gives"),
+                        format!("they give {}", known.join(", ")),
+                    )
+                }
+                _ => continue,
+            },
+            // Refused where the prefix is read.
+            KeyFrom::Lambda => continue,
+        };
+        f.cx.fault_of(path, message, remedy);
+    }
+}
+
+/// A delimiter of a processor, and one of the destination, would leave empty records.
+fn check_delimiters(f: &mut Fields<'_>, all: &[ProcessorConfig], destination: &DestinationConfig) {
+    let Format::Records { delimiter, .. } = &destination.objects().format else {
+        return;
+    };
+    if *delimiter == Delimiter::None {
+        return;
+    }
+    for (index, processor) in all.iter().enumerate() {
+        if matches!(
+            processor,
+            ProcessorConfig::Builtin(Builtin::AppendDelimiter { .. })
+        ) {
+            let path = format!("{}.processors[{index}].append_delimiter", f.path());
+            let message = "puts a delimiter behind each record, and so does the destination";
+            let remedy = "remove it, or set `delimiter: none` at the destination";
+            f.cx.fault_of(&path, message, remedy);
+        }
+    }
 }
 
 fn wasm(f: &mut Fields<'_>) -> Option<WasmConfig> {

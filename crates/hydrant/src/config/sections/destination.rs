@@ -133,6 +133,7 @@ fn stdout(f: &mut Fields<'_>) -> Option<ObjectConfig> {
         prefix: None,
         error_output_prefix: None,
         file_extension: None,
+        max_active_partitions: None,
         format,
         buffering_hints,
     })

@@ -6,6 +6,8 @@ mod delivery_stream;
 
 mod kinesis;
 
+mod processors;
+
 mod destination;
 
 mod objects;

@@ -9,8 +9,9 @@ use hydrant_encode::{
 use hydrant_sink::KeyRules;
 use hydrant_sink::key::KeyFrom;
 
+use super::super::context::Partitioned;
 use super::super::fields::{Fields, Section};
-use super::super::kinds::{Parsed, Size, Text, Time, Whole, Word};
+use super::super::kinds::{Flag, Parsed, Size, Text, Time, Whole, Word};
 use super::super::shapes::{Either, List};
 use super::super::types::{BufferingHints, ObjectConfig};
 
@@ -41,14 +42,16 @@ const HINTS: DefaultHints = DefaultHints {
     size: ByteSize::mib(5),
     interval_s: 300,
 };
-/// Firehose's defaults with format conversion.
-const CONVERSION_HINTS: DefaultHints = DefaultHints {
+/// Firehose's defaults with format conversion, and with dynamic partitioning.
+const LARGE_HINTS: DefaultHints = DefaultHints {
     size: ByteSize::mib(128),
     interval_s: 300,
 };
 
 /// Less makes objects that no reader likes; more does not fit an object of S3.
 const SIZE: (ByteSize, ByteSize) = (ByteSize::kib(64), ByteSize::mib(5 << 10));
+/// A limit above this is none: memory ends before.
+const MAX_ACTIVE: u32 = 1_000_000;
 /// Zero delivers at once.
 const INTERVAL: (Duration, Duration) = (Duration::ZERO, Duration::from_hours(24));
 
@@ -97,10 +100,17 @@ pub(super) fn objects(f: &mut Fields<'_>) -> Option<ObjectConfig> {
     let buffering_hints = buffering_hints(f);
     let about = "converts records from JSON to a format of columns";
     let parquet = f.optional("format_conversion", about, Section(format_conversion));
+    let about = "an object for each combination of the partition keys in the prefix";
+    let partitioning = f.optional("dynamic_partitioning", about, Section(dynamic_partitioning));
+    let mut partitioned = false;
     if let (Some(prefix), Some(error_output_prefix), Some(file_extension)) =
         (&prefix, &error_output_prefix, &file_extension)
     {
-        check_keys(f, [prefix, error_output_prefix, file_extension]);
+        let keys = check_keys(f, [prefix, error_output_prefix, file_extension]);
+        if let Some(keys) = keys {
+            partitioned = !keys.is_empty();
+            check_partitioning(f, partitioning.flatten(), keys);
+        }
     }
     let (compression, parquet) = (compression?, parquet?);
     let converts = parquet.is_some();
@@ -114,11 +124,16 @@ pub(super) fn objects(f: &mut Fields<'_>) -> Option<ObjectConfig> {
             compression,
         },
     };
-    let default = if converts { CONVERSION_HINTS } else { HINTS };
+    let default = if converts || partitioned {
+        LARGE_HINTS
+    } else {
+        HINTS
+    };
     Some(ObjectConfig {
         prefix: prefix?,
         error_output_prefix: error_output_prefix?,
         file_extension: file_extension?,
+        max_active_partitions: partitioning?.and_then(|one| one.max_active),
         format,
         buffering_hints: buffering_hints?.or(default),
     })
@@ -143,7 +158,7 @@ pub(super) fn buffering_hints(f: &mut Fields<'_>) -> Option<GivenHints> {
 
 fn hints(f: &mut Fields<'_>) -> Option<GivenHints> {
     let about = "bytes after the transform and before compression; by default 5MiB, 128MiB with \
-                 format_conversion, 1MiB on the standard output";
+                 format_conversion or partition keys, 1MiB on the standard output";
     let size = f.optional("size", about, Size(SIZE.0..=SIZE.1));
     let about = "time from the first record read; by default 300s, 1s on the standard output";
     let interval = f.optional("interval", about, Time(INTERVAL.0..=INTERVAL.1));
@@ -298,7 +313,11 @@ fn check_conversion(f: &mut Fields<'_>, compression: Compression) {
     }
 }
 
-fn check_keys(f: &mut Fields<'_>, settings: [&Option<String>; 3]) {
+/// Checks prefixes and extension. Gives the partition keys in the prefix, where nothing is wrong.
+fn check_keys(
+    f: &mut Fields<'_>,
+    settings: [&Option<String>; 3],
+) -> Option<Vec<(KeyFrom, String)>> {
     const NAMES: [&str; 3] = ["error_output_prefix", "file_extension", "prefix"];
     let [prefix, error_output_prefix, file_extension] = settings.map(Option::as_deref);
     let name = f
@@ -317,20 +336,73 @@ fn check_keys(f: &mut Fields<'_>, settings: [&Option<String>; 3]) {
                     f.fault(name, text, "");
                 }
             }
-            return;
+            return None;
         }
     };
-    for (from, _) in rules.partition_keys() {
-        if from == KeyFrom::Wasm {
-            f.cx.partitioned = Some(format!("{}.prefix", f.path()));
-        } else {
+    let keys = rules.partition_keys();
+    Some(keys.map(|(from, name)| (from, name.to_owned())).collect())
+}
+
+/// Holds the section and the keys in the prefix to each other. Which processors give the keys is
+/// looked at where they are read.
+fn check_partitioning(
+    f: &mut Fields<'_>,
+    given: Option<DynamicPartitioning>,
+    keys: Vec<(KeyFrom, String)>,
+) {
+    match given {
+        Some(given) if given.enabled && keys.is_empty() => {
             let remedy =
-                "use `!{partitionKeyFromWasm:name}` and a `wasm` processor that gives the key";
+                "use `!{partitionKeyFromQuery:name}` in it, or remove dynamic_partitioning";
             f.fault(
                 "prefix",
-                "has partition keys of a processor that is not supported yet",
+                "has no partition key, and dynamic_partitioning is enabled",
                 remedy,
             );
         }
+        Some(given) if !given.enabled && !keys.is_empty() => {
+            let remedy = "enable it, or remove the keys from the prefix";
+            f.fault(
+                "dynamic_partitioning",
+                "is not enabled, and the prefix has partition keys",
+                remedy,
+            );
+        }
+        Some(given) if !given.enabled && given.max_active.is_some() => {
+            let message = "has a limit of partitions and is not enabled";
+            f.fault(
+                "dynamic_partitioning",
+                message,
+                "remove the limit, or enable it",
+            );
+        }
+        _ => {}
     }
+    if keys.iter().any(|(from, _)| *from == KeyFrom::Lambda) {
+        let remedy = "use `!{partitionKeyFromQuery:name}` or `!{partitionKeyFromWasm:name}` and a \
+                      processor that gives the key";
+        let message = "has partition keys of a processor that is not supported yet";
+        f.fault("prefix", message, remedy);
+    } else if !keys.is_empty() {
+        let path = format!("{}.prefix", f.path());
+        f.cx.partitioned = Some(Partitioned { path, keys });
+    }
+}
+
+#[derive(Clone, Copy)]
+struct DynamicPartitioning {
+    enabled: bool,
+    max_active: Option<u32>,
+}
+
+fn dynamic_partitioning(f: &mut Fields<'_>) -> Option<DynamicPartitioning> {
+    let about = "whether it is; by default where the prefix has partition keys";
+    let enabled = f.required("enabled", about, Flag);
+    let about = "most partitions that a shard has at a time: records of further ones go to the error \
+                 output, as with Firehose, whose limit is 500; by default only memory is a limit";
+    let max_active = f.optional("max_active_partitions", about, Whole(1..=MAX_ACTIVE));
+    Some(DynamicPartitioning {
+        enabled: enabled?,
+        max_active: max_active?,
+    })
 }

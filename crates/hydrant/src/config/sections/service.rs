@@ -208,7 +208,9 @@ fn note_large_guests(f: &mut Fields<'_>, config: &mut Config) {
     let half = config.memory.0 / 2;
     for delivery in config.delivery_streams.values() {
         for (index, processor) in delivery.processors.iter().enumerate() {
-            let ProcessorConfig::Wasm(wasm) = processor;
+            let ProcessorConfig::Wasm(wasm) = processor else {
+                continue;
+            };
             if wasm.memory.0 <= half {
                 continue;
             }

@@ -296,7 +296,11 @@ fn transforms_need_their_module_and_partition_keys_a_transform() {
     );
     assert_eq!(
         found[2],
-        format!("8 {path}[2].lambda: is not a known setting — known here: `wasm`")
+        format!(
+            "8 {path}[2].lambda: is not a known setting — known here: `wasm`, `record_deaggregation`, \
+             `decompression`, `cloudwatch_logs`, `metadata_extraction`, `append_delimiter`, `csv_to_json`, \
+             `log_to_json`, `filter`"
+        )
     );
     one(
         &delivery(
@@ -304,7 +308,180 @@ fn transforms_need_their_module_and_partition_keys_a_transform() {
              error_output_prefix: \"e/!{firehose:error-output-type}/\"\n",
         ),
         "7 delivery_streams.raw.destination.directory.prefix: has partition keys, which no processor \
-         gives — add a `wasm` processor that gives partition keys",
+         gives — add a `metadata_extraction` or `wasm` processor that gives partition keys",
+    );
+}
+
+/// A delivery stream with these processors, into a folder with these settings.
+fn processed(processors: &str, settings: &str) -> String {
+    format!(
+        "delivery_streams:\n  raw:\n    source: {{ kinesis: {{ stream: s }} }}\n    processors: [{processors}]\n    \
+         destination:\n      directory: {{ path: out{settings} }}\n"
+    )
+}
+
+/// Settings of a processor, and what is said of them.
+const SETTINGS: [(&str, &str); 19] = [
+    ("filter: {}", "filter.condition: is missing"),
+    (
+        "filter: { condition: now }",
+        "filter.condition: `now` is not allowed: its answer is not of the record",
+    ),
+    (
+        "filter: { condition: \"def f: f; f\" }",
+        "filter.condition: definitions are not allowed",
+    ),
+    (
+        "metadata_extraction: { metadata_extraction_query: \"{a: \" }",
+        "metadata_extraction.metadata_extraction_query: is no query: expected",
+    ),
+    (
+        "metadata_extraction: { metadata_extraction_query: \"{a}\", json_parsing_engine: jq-1.5 }",
+        "metadata_extraction.json_parsing_engine: `jq-1.5` is not known",
+    ),
+    (
+        "record_deaggregation: {}",
+        "record_deaggregation.sub_record_type: is missing",
+    ),
+    (
+        "record_deaggregation: { sub_record_type: delimited }",
+        "record_deaggregation.delimiter: is missing",
+    ),
+    (
+        "record_deaggregation: { sub_record_type: json, delimiter: x }",
+        "record_deaggregation.delimiter: has no meaning",
+    ),
+    (
+        "record_deaggregation: { sub_record_type: delimited, delimiter: \"\" }",
+        "record_deaggregation.delimiter: is 0 bytes",
+    ),
+    (
+        "append_delimiter: { delimiter: { base64: \"?\" } }",
+        "append_delimiter.delimiter.base64: is not base64",
+    ),
+    (
+        "decompression: { compression_format: rar }",
+        "decompression.compression_format: `rar` is not known",
+    ),
+    ("csv_to_json: {}", "csv_to_json.columns: is empty"),
+    (
+        "csv_to_json: { columns: [a, a] }",
+        "csv_to_json.columns: names `a` twice",
+    ),
+    (
+        "csv_to_json: { columns: [a], quote: \",\" }",
+        "csv_to_json.quote: is the delimiter too",
+    ),
+    (
+        "csv_to_json: { columns: [a], delimiter: ab }",
+        "csv_to_json.delimiter: is not one ASCII character",
+    ),
+    (
+        "log_to_json: {}",
+        "log_to_json: does not say which form the lines have",
+    ),
+    (
+        "log_to_json: { match_pattern: \"(a\" }",
+        "log_to_json.match_pattern: is not a regular expression",
+    ),
+    (
+        "log_to_json: { log_format: syslog, custom_field_names: [a] }",
+        "log_to_json.custom_field_names: 1 names, where there are 5 fields",
+    ),
+    (
+        "filter: { condition: .a }, cloudwatch_logs: {}",
+        ": names more than one processor",
+    ),
+];
+
+#[test]
+fn processors_say_what_is_wrong_with_their_settings() {
+    let at = "4 delivery_streams.raw.processors[0]";
+    for (processor, fault) in SETTINGS {
+        let found = faults(&processed(
+            &format!("{{ {processor} }}"),
+            ", delimiter: none",
+        ));
+        let expected = format!(
+            "{at}{}{fault}",
+            if fault.starts_with(':') { "" } else { "." }
+        );
+        assert!(
+            found.len() == 1 && found[0].starts_with(&expected),
+            "{processor}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn partition_keys_and_their_processors_belong_together() {
+    let query = "{ metadata_extraction: { metadata_extraction_query: \"{user: .u, day: .d}\" } }";
+    let made_up = "{ metadata_extraction: { metadata_extraction_query: \"{(.k): .v}\" } }";
+    let prefix = |keys: &str| {
+        format!(
+            ", prefix: \"{keys}/\", error_output_prefix: \"e/!{{firehose:error-output-type}}/\""
+        )
+    };
+    let path = "6 delivery_streams.raw.destination.directory";
+    for (processors, settings, fault) in [
+        (
+            query,
+            prefix("!{partitionKeyFromQuery:site}"),
+            "prefix: has the partition key `site`, which no query gives — they give `user`, `day`",
+        ),
+        (
+            query,
+            prefix("!{partitionKeyFromWasm:user}"),
+            "prefix: has the partition key `user` from a `wasm` processor, and there is none",
+        ),
+        (
+            "{ wasm: { module: t.wasm } }",
+            prefix("!{partitionKeyFromQuery:user}"),
+            "prefix: has the partition key `user` from a query, and there is no `metadata_extraction` processor",
+        ),
+        (
+            query,
+            prefix("!{partitionKeyFromLambda:user}"),
+            "prefix: has partition keys of a processor that is not supported yet",
+        ),
+        (
+            query,
+            ", dynamic_partitioning: { enabled: true }".to_owned(),
+            "prefix: has no partition key, and dynamic_partitioning is enabled",
+        ),
+        (
+            query,
+            prefix("!{partitionKeyFromQuery:user}") + ", dynamic_partitioning: { enabled: false }",
+            "dynamic_partitioning: is not enabled, and the prefix has partition keys",
+        ),
+        (
+            query,
+            ", dynamic_partitioning: { enabled: false, max_active_partitions: 5 }".to_owned(),
+            "dynamic_partitioning: has a limit of partitions and is not enabled",
+        ),
+        (
+            query,
+            ", dynamic_partitioning: {}".to_owned(),
+            "dynamic_partitioning.enabled: is missing",
+        ),
+    ] {
+        let found = faults(&processed(processors, &settings));
+        assert!(
+            found.len() == 1 && found[0].starts_with(&format!("{path}.{fault}")),
+            "{settings}: {found:?}"
+        );
+    }
+    let good = prefix("!{partitionKeyFromQuery:user}/!{partitionKeyFromQuery:x}");
+    for processors in [made_up.to_owned(), format!("{query}, {made_up}")] {
+        load(&processed(&processors, &good))
+            .expect("names that are made up as it runs are not known");
+    }
+    let found = faults(&processed("{ append_delimiter: }", ""));
+    assert!(
+        found.len() == 1
+            && found[0]
+                .contains("processors[0].append_delimiter: puts a delimiter behind each record"),
+        "{found:?}"
     );
 }
 

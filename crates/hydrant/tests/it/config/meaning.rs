@@ -73,7 +73,9 @@ fn everything_that_can_be_set_arrives() {
         (kinesis.start, kinesis.deaggregation),
         (Start::At(1_767_319_445_000), Deaggregation::Strict)
     );
-    let ProcessorConfig::Wasm(wasm) = &stream.processors[0];
+    let ProcessorConfig::Wasm(wasm) = &stream.processors[0] else {
+        panic!("a transform")
+    };
     assert_eq!(wasm.module, Module::File(folder.path().join("t.wasm")));
     assert_eq!(
         wasm.config_json,

@@ -50,7 +50,9 @@ fn what_decides_the_output_comes_back() {
                     current.destination.objects().buffering_hints.interval
                 )
             );
-            let ProcessorConfig::Wasm(wasm) = &back.processors[0];
+            let ProcessorConfig::Wasm(wasm) = &back.processors[0] else {
+                panic!("a transform")
+            };
             assert_eq!(wasm.module, Module::Stored("abc".to_owned()));
             assert_eq!(wasm.timeout.as_secs(), 3, "time limits are today's");
         }
@@ -131,4 +133,62 @@ fn what_is_no_version_is_refused() {
     json["form"] = 1.into();
     json["more"] = 1.into();
     assert!(DeliveryStreamConfig::from_version_json(&json, &current).is_err());
+}
+
+#[test]
+fn processors_and_the_limit_of_partitions_come_back_and_make_versions() {
+    let with = |processors: &str, settings: &str| {
+        let text = format!(
+            "delivery_streams:\n  raw:\n    source: {{ kinesis: {{ stream: s }} }}\n    processors: [{processors}]\n    \
+             destination:\n      directory:\n        path: /out\n        delimiter: none\n        \
+             prefix: \"!{{partitionKeyFromQuery:a}}/\"\n        \
+             error_output_prefix: \"e/!{{firehose:error-output-type}}/\"\n{settings}"
+        );
+        load(&text).unwrap().delivery_streams.remove("raw").unwrap()
+    };
+    let keys = |query: &str| {
+        format!("{{ metadata_extraction: {{ metadata_extraction_query: \"{query}\" }} }}")
+    };
+    let limit = "        dynamic_partitioning: { enabled: true, max_active_partitions: 500 }\n";
+    let mut seen = Vec::new();
+    for (more, query, settings) in [
+        ("", "{a}", ""),
+        ("", "{a}", limit),
+        ("", "{a: .b}", ""),
+        ("{ decompression: }, ", "{a}", ""),
+        (
+            "{ decompression: { compression_format: zstd } }, ",
+            "{a}",
+            "",
+        ),
+        ("{ append_delimiter: { delimiter: '\\n' } }, ", "{a}", ""),
+        (
+            "{ append_delimiter: { delimiter: { base64: Cg0= } } }, ",
+            "{a}",
+            "",
+        ),
+        (
+            "{ wasm: { module: t.wasm } }, { cloudwatch_logs: }, ",
+            "{a}",
+            "",
+        ),
+        (
+            "{ cloudwatch_logs: }, { wasm: { module: t.wasm } }, ",
+            "{a}",
+            "",
+        ),
+    ] {
+        let config = with(&format!("{more}{}", keys(query)), settings);
+        let digests = if more.contains("wasm") {
+            digests()
+        } else {
+            Vec::new()
+        };
+        let json = config.version_json(&digests);
+        let back = DeliveryStreamConfig::from_version_json(&json, &stream(DESTINATIONS[0], "1s"));
+        assert_eq!(back.unwrap().version_json(&digests), json);
+        let text = json.to_string();
+        assert!(!seen.contains(&text), "{text}");
+        seen.push(text);
+    }
 }

@@ -49,6 +49,7 @@ pub struct Outcomes {
     ends: Vec<u32>,
     records: Vec<u32>,
     partition_keys: Option<Vec<PartitionKeys>>,
+    targets: Option<Vec<Option<String>>>,
     /// Records that end here, dropped by the transform's own verdict.
     pub dropped: u32,
     /// Records, or outputs of them, that failed, in order.
@@ -102,6 +103,15 @@ impl Outcomes {
             .map_or(&[], |keys| &keys[index])
     }
 
+    /// The index, table or topic that output `index` names, if it names one. Only a transform that
+    /// was told that its destination routes gives any.
+    ///
+    /// # Panics
+    /// Where `index` is not below `len()`.
+    pub fn target(&self, index: usize) -> Option<&str> {
+        self.targets.as_ref()?[index].as_deref()
+    }
+
     /// Whether any output has partition keys.
     pub fn is_partitioned(&self) -> bool {
         self.partition_keys.is_some()
@@ -142,8 +152,22 @@ impl OutcomesBuilder {
         if let Some(all) = &mut outcomes.partition_keys {
             all.push(keys.to_vec());
         }
+        if let Some(all) = &mut outcomes.targets {
+            all.push(None);
+        }
         outcomes.ends.push(end);
         outcomes.records.push(record);
+    }
+
+    /// Says where the last output goes.
+    ///
+    /// # Panics
+    /// Where there is no output yet.
+    pub fn target(&mut self, target: String) {
+        let outcomes = &mut self.outcomes;
+        let last = outcomes.ends.len() - 1;
+        let all = outcomes.targets.get_or_insert_with(|| vec![None; last + 1]);
+        all[last] = Some(target);
     }
 
     /// Notes a record that the transform dropped.
@@ -199,5 +223,18 @@ mod tests {
         );
         assert!(outcomes.partition_keys(0).is_empty() && outcomes.partition_keys(2).is_empty());
         assert_eq!(outcomes.partition_keys(1)[0].1, "x");
+        assert_eq!(outcomes.target(0), None);
+    }
+
+    #[test]
+    fn a_target_belongs_to_its_output() {
+        let mut builder = OutcomesBuilder::default();
+        builder.output(0, b"a", &[]);
+        builder.output(1, b"b", &[]);
+        builder.target("orders".to_owned());
+        builder.output(2, b"c", &[]);
+        let outcomes = builder.build();
+        let targets = [0, 1, 2].map(|i| outcomes.target(i));
+        assert_eq!(targets, [None, Some("orders"), None]);
     }
 }

@@ -21,17 +21,10 @@ pub(crate) fn main(path: &Path, live: bool) -> u8 {
         }
     };
     let checked = config::check(path, &|module: &[u8], wasm: &WasmConfig| {
-        let limits = stages::limits(wasm);
-        WasmTransform::load(
-            &engine,
-            module,
-            &wasm.config_json,
-            "check",
-            limits,
-            stages::silent(),
-        )
-        .map(drop)
-        .map_err(|error| error.to_string())
+        let settings = stages::transform_settings("check", wasm);
+        WasmTransform::load(&engine, module, &settings, stages::silent())
+            .map(drop)
+            .map_err(|error| error.to_string())
     });
     let (mut faults, mut notes) = (checked.faults, Vec::new());
     if let Some(config) = &checked.config {

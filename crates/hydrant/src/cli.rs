@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
+use crate::transform::{self, TransformCommand};
 use crate::{checker, inspect, repair, run, telemetry};
 
 /// Everything went well.
@@ -49,6 +50,9 @@ enum Command {
     Demo(DemoArgs),
     /// Measures the stages and whole ways on this machine, as CPU seconds per GB of records.
     Bench(BenchArgs),
+    /// Makes, builds, tries and tests transforms.
+    #[command(subcommand)]
+    Transform(TransformCommand),
     /// Looks into a durable log: the directory of a stream, or of the state store.
     #[command(subcommand)]
     Log(LogCommand),
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, live } => checker::main(&config, live),
         Command::Demo(args) => finish(demo::main(&args)),
         Command::Bench(args) => bench::main(&args),
+        Command::Transform(command) => transform::main(&command),
         Command::Log(LogCommand::Verify { dir }) => inspect::verify(&dir),
         Command::Log(LogCommand::Dump { dir, records }) => finish(inspect::dump(&dir, records)),
         Command::Log(LogCommand::Repair { dir, apply }) => repair::main(&dir, apply),

@@ -33,6 +33,8 @@ mod inspect;
 
 mod repair;
 
+mod transform;
+
 mod seeded;
 
 pub mod demo;

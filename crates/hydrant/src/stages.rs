@@ -15,7 +15,9 @@ use hydrant_pipeline::plan::{MicroBatch, Partitioning, Plan};
 use hydrant_sink::s3::{OpenUploads, S3Settings};
 use hydrant_sink::{Directory, FirehoseErrors, KeyRules, S3, Stdout};
 use hydrant_source::{Aggregates, KinesisSettings, Pace};
-use hydrant_transform::{GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
+use hydrant_transform::{
+    GuestLevel, GuestLog, Limits, Settings, Targets, WasmEngine, WasmTransform,
+};
 use serde_json::json;
 
 use crate::config::types::{
@@ -231,27 +233,29 @@ async fn load(
     wasm: &WasmConfig,
     module: Arc<[u8]>,
 ) -> anyhow::Result<Arc<WasmTransform>> {
-    let (engine, json, name) = (
-        parts.engine.clone(),
-        wasm.config_json.clone(),
-        config.name.clone(),
-    );
-    let limits = limits(wasm);
+    let engine = parts.engine.clone();
+    let settings = transform_settings(&config.name, wasm);
     let log = guest_log::to_tracing(&config.name, parts.clock.clone());
     let loading = run(parts.cpu.clone(), move || {
-        WasmTransform::load(&engine, &module, &json, &name, limits, log)
+        WasmTransform::load(&engine, &module, &settings, log)
     });
     loading
         .await?
         .with_context(|| format!("delivery stream {}: its transform", config.name))
 }
 
-/// The limits of a transform.
-pub(crate) fn limits(wasm: &WasmConfig) -> Limits {
-    Limits {
-        memory_bytes: wasm.memory.as_usize(),
-        time: wasm.timeout,
-        ..Limits::default()
+/// What a transform is loaded with. No destination routes by targets yet.
+pub(crate) fn transform_settings(delivery_stream: &str, wasm: &WasmConfig) -> Settings {
+    Settings {
+        config_json: wasm.config_json.clone(),
+        delivery_stream: delivery_stream.to_owned(),
+        limits: Limits {
+            memory_bytes: wasm.memory.as_usize(),
+            time: wasm.timeout,
+            ..Limits::default()
+        },
+        targets: Targets::Refused,
+        wasi: wasm.wasi,
     }
 }
 

@@ -25,6 +25,8 @@ use hydrant_core::{Position, Records};
 pub(crate) const ALIGN: usize = 64;
 /// Bytes before the columns.
 pub(crate) const HEADER_BYTES: usize = 36;
+/// A gap without its padding.
+const GAP_BYTES: usize = HEADER_BYTES + 8;
 /// A footer with its padding.
 pub(crate) const FOOTER_BYTES: usize = 64;
 
@@ -153,11 +155,10 @@ pub(crate) fn encode(
 /// Appends a gap frame, padded: the numbers of `header.count` records, none of which is there.
 pub(crate) fn encode_gap(out: &mut BytesMut, seed: u32, header: FrameHeader) {
     let start = out.len();
-    let len = HEADER_BYTES + 8;
-    out.put_bytes(0, aligned(len));
-    let len = u32::try_from(len).expect("less than a page");
+    out.put_bytes(0, aligned(GAP_BYTES));
+    let len = u32::try_from(GAP_BYTES).expect("less than a page");
     seal(
-        &mut out[start..][..len as usize],
+        &mut out[start..][..GAP_BYTES],
         seed,
         FrameHeader { len, ..header },
     );
@@ -188,7 +189,12 @@ pub(crate) fn header(seed: u32, bytes: &[u8]) -> Option<FrameHeader> {
     let fixed = bytes.get(..HEADER_BYTES)?;
     let kind = FrameKind::of(fixed[32])?;
     let len = u32_at(fixed, 4);
-    let fits = fixed[33] == 0 && len as usize >= HEADER_BYTES + 8;
+    let fits = match kind {
+        // It holds nothing: a reader that took records from it would see what no log gives.
+        FrameKind::Gap => len as usize == GAP_BYTES,
+        _ => len as usize >= HEADER_BYTES + 8,
+    };
+    let fits = fits && fixed[33] == 0;
     (fits && fixed[34..] == header_check(seed, fixed)).then(|| FrameHeader {
         len,
         lsn: u64_at(fixed, 8),

@@ -10,7 +10,12 @@ pub mod wasm;
 
 pub mod verdicts;
 
+pub mod module_info;
+
 pub mod error;
 
 pub use error::Error;
-pub use wasm::{GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
+pub use module_info::{ModuleInfo, ModuleKind};
+pub use wasm::{
+    Compiled, GuestLevel, GuestLog, Limits, Settings, Targets, WasmEngine, WasmTransform,
+};

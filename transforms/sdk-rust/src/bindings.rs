@@ -13,8 +13,8 @@ pub mod generated {
 pub use self::generated::Guest;
 pub use self::generated::export_world;
 pub use self::generated::hydrant::transform::types::Outcome as RawOutcome;
-use self::generated::hydrant::transform::types::Outgoing;
-use crate::{BatchInfo, Level, Outcome, Output, Record, Transform, log};
+use self::generated::hydrant::transform::types::{Outgoing, Routing as RawRouting};
+use crate::{BatchInfo, Level, Outcome, Output, Record, Routing, Transform, log};
 
 /// Asks a transform for every record of a batch.
 pub fn each(transform: &impl Transform, info: &BatchInfo, batch: Vec<Record>) -> Vec<RawOutcome> {
@@ -31,8 +31,8 @@ pub fn log_panics() {
 
 fn raw(outcome: Outcome) -> RawOutcome {
     match outcome {
-        Outcome::Unchanged => RawOutcome::Unchanged(Vec::new()),
-        Outcome::Partitioned(keys) => RawOutcome::Unchanged(keys),
+        Outcome::Unchanged => RawOutcome::Unchanged(routing(Routing::default())),
+        Outcome::Routed(to) => RawOutcome::Unchanged(routing(to)),
         Outcome::Changed(output) => RawOutcome::Ok(outgoing(output)),
         Outcome::Split(outputs) => RawOutcome::Many(outputs.into_iter().map(outgoing).collect()),
         Outcome::Dropped => RawOutcome::Dropped,
@@ -43,6 +43,13 @@ fn raw(outcome: Outcome) -> RawOutcome {
 fn outgoing(output: Output) -> Outgoing {
     Outgoing {
         data: output.data,
-        partition_keys: output.partition_keys,
+        routing: routing(output.routing),
+    }
+}
+
+fn routing(to: Routing) -> RawRouting {
+    RawRouting {
+        partition_keys: to.partition_keys,
+        target: to.target,
     }
 }

@@ -51,8 +51,8 @@ pub trait Transform: Sized {
 pub enum Outcome {
     /// It stays as it came.
     Unchanged,
-    /// It stays as it came, with partition keys.
-    Partitioned(Vec<(String, String)>),
+    /// It stays as it came, with partition keys or a target.
+    Routed(Routing),
     /// One output in its place.
     Changed(Output),
     /// Several outputs in its place, in order.
@@ -75,28 +75,61 @@ impl Outcome {
     }
 }
 
-/// One output: its bytes and its partition keys.
+/// Where an output goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// Names and values, for prefixes with `!{partitionKeyFromLambda:NAME}`.
+    pub partition_keys: Vec<(String, String)>,
+    /// The index, table or topic at a destination that has several; at any other a record that
+    /// names one fails.
+    pub target: Option<String>,
+}
+
+impl Routing {
+    /// Adds a partition key.
+    #[must_use]
+    pub fn key(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.partition_keys.push((name.into(), value.into()));
+        self
+    }
+
+    /// Names the index, table or topic.
+    #[must_use]
+    pub fn to(mut self, target: impl Into<String>) -> Self {
+        self.target = Some(target.into());
+        self
+    }
+}
+
+/// One output: its bytes and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// The bytes. hydrant adds the delimiter.
     pub data: Vec<u8>,
-    /// Names and values, for prefixes with `!{partitionKeyFromLambda:NAME}`.
-    pub partition_keys: Vec<(String, String)>,
+    /// Where it goes.
+    pub routing: Routing,
 }
 
 impl Output {
-    /// An output without partition keys.
+    /// An output without partition keys, to the configured place.
     pub fn new(data: impl Into<Vec<u8>>) -> Self {
         Self {
             data: data.into(),
-            partition_keys: Vec::new(),
+            routing: Routing::default(),
         }
     }
 
     /// Adds a partition key.
     #[must_use]
     pub fn key(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.partition_keys.push((name.into(), value.into()));
+        self.routing = self.routing.key(name, value);
+        self
+    }
+
+    /// Names the index, table or topic that it goes to.
+    #[must_use]
+    pub fn to(mut self, target: impl Into<String>) -> Self {
+        self.routing = self.routing.to(target);
         self
     }
 }
@@ -133,11 +166,11 @@ macro_rules! export {
                         let transform =
                             slot.as_ref().expect("configure is called before transform");
                         $crate::bindings::each(transform, &info, batch)
-            })
+                    })
                 }
             }
 
-            $crate::bindings::export_world!(Component with_types_in $crate::bindings::generated);
+    $crate::bindings::export_world!(Component with_types_in $crate::bindings::generated);
         };
     };
 }

@@ -32,11 +32,14 @@ mod version;
 
 mod schema;
 
+mod document;
+
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 
 pub use self::context::Environment;
+pub use self::document::document;
 pub use self::fault::Fault;
 pub use self::load::{Checked, ModuleChecker, Places, check, load, load_with};
 pub use self::schema::schema;

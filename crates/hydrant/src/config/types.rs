@@ -169,6 +169,8 @@ pub struct WasmConfig {
     pub memory: ByteSize,
     /// Time of a call.
     pub timeout: Duration,
+    /// Whether a component may import WASI, of which it gets an empty one.
+    pub wasi: bool,
 }
 
 /// Where a module is.

@@ -106,6 +106,7 @@ impl DeliveryStreamConfig {
                 config_json,
                 memory,
                 timeout: _,
+                wasi: _,
             }) => StoredProcessor::Wasm {
                 module: digests.next().expect("one digest for each module").clone(),
                 config_json: config_json.clone(),
@@ -287,6 +288,8 @@ fn restore_processors(
             config_json,
             memory,
             timeout,
+            // A module that is stored was allowed what it imports.
+            wasi: true,
         })
     };
     stored.into_iter().enumerate().map(restore).collect()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hydrant_core::Records;
 use hydrant_core::outcomes::{Call, Failure, Outcomes, OutcomesBuilder, Overruns};
 
-use super::bindings::Outcome;
+use super::bindings::{Outcome, Routing};
 use super::call::{Answer, Patience, Problem};
 use super::limits::{MESSAGE_MAX_BYTES, truncated};
 use super::transform::WasmTransform;
@@ -129,20 +129,39 @@ impl<'a> Bisect<'a> {
 
     fn take(&mut self, part: Range<usize>, outcomes: Vec<Outcome>) {
         for (i, outcome) in part.zip(outcomes) {
-            let record = index(i);
             match outcome {
-                Outcome::Unchanged(keys) => self.builder.output(record, self.batch.data(i), &keys),
-                Outcome::Ok(one) => self.builder.output(record, &one.data, &one.partition_keys),
+                Outcome::Unchanged(routing) => {
+                    let batch = self.batch;
+                    self.outputs(i, &[(batch.data(i), &routing)]);
+                }
+                Outcome::Ok(one) => self.outputs(i, &[(&one.data[..], &one.routing)]),
                 Outcome::Many(outputs) if outputs.is_empty() => self.builder.dropped(),
                 Outcome::Many(outputs) => {
-                    for one in outputs {
-                        self.builder.output(record, &one.data, &one.partition_keys);
-                    }
+                    let parts = outputs.iter().map(|one| (&one.data[..], &one.routing));
+                    self.outputs(i, &parts.collect::<Vec<_>>());
                 }
                 Outcome::Dropped => self.builder.dropped(),
                 Outcome::Failed(message) => {
                     self.failed(i, "Transform.ProcessingFailed", &message);
                 }
+            }
+        }
+    }
+
+    /// Takes the outputs of a record, or fails it where one of them names a target that is none.
+    fn outputs(&mut self, record: usize, outputs: &[(&[u8], &Routing)]) {
+        let targets = self.transform.targets;
+        let wrong = outputs
+            .iter()
+            .find_map(|(_, routing)| targets.fault(routing.target.as_deref()?));
+        if let Some((code, message)) = wrong {
+            return self.failed(record, code, &message);
+        }
+        for (data, routing) in outputs {
+            self.builder
+                .output(index(record), data, &routing.partition_keys);
+            if let Some(target) = &routing.target {
+                self.builder.target(target.clone());
             }
         }
     }
@@ -219,15 +238,14 @@ mod tests {
     use hydrant_core::{Position, RecordsBuilder};
 
     use super::super::engine::cramped;
-    use super::super::limits::Limits;
-    use super::super::transform::WasmTransform;
+    use super::super::transform::{Settings, WasmTransform};
 
     #[test]
     #[should_panic(expected = "a transform cannot be run on this machine now")]
     fn a_machine_without_memory_makes_no_verdict() {
         let module = include_bytes!("../../tests/it/hostile.wasm");
         let log = Arc::new(|_, _: &str| ());
-        let transform = WasmTransform::load(&cramped(), module, "{}", "", Limits::default(), log)
+        let transform = WasmTransform::load(&cramped(), module, &Settings::default(), log)
             .expect("it starts in 4 MiB");
         let mut batch = RecordsBuilder::default();
         batch.push(Position::from_u64(1), 1, b"", b"same");

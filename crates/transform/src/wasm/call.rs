@@ -2,18 +2,27 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hydrant_core::Records;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use super::bindings::{BatchInfo, Incoming, Outcome, Outgoing, Transform};
+use super::backtrace;
+use super::bindings::{BatchInfo, Incoming, Outcome, Outgoing, Routing, Transform, TransformPre};
+use super::command::{self, Command, Exit};
 use super::engine::TICK;
 use super::limits::{MESSAGE_MAX_BYTES, State, truncated};
+use super::module::Ready;
 use super::transform::WasmTransform;
+use super::world::World;
 
 /// What an output or a verdict counts beside its bytes; no less than it takes in memory here.
-const ITEM_BYTES: usize = 64;
+pub(super) const ITEM_BYTES: usize = 96;
+/// What a line of a command may have beside its output.
+const LINE_BYTES: usize = 1 << 10;
+/// Bytes of a guest's last words in an error object: its functions need room, too.
+const WORDS_MAX_BYTES: usize = 512;
 
 /// What a call gave.
 pub(super) struct Answer {
@@ -64,15 +73,15 @@ impl WasmTransform {
         // Before the time of the call begins.
         let _entered = self.engine.gate().enter(self.limits.memory_bytes);
         let mut store = self.store(patience, output_limit);
-        let instance = self.instance(&mut store)?;
-        let input = Input::of(batch, part);
-        let info = BatchInfo {
-            source: &self.source,
+        store.data_mut().world = World::of(batch, part.start, count);
+        let answered = match &self.ready {
+            Ready::Component(pre) => self.ask(pre, &mut store, batch, part),
+            Ready::Command(command) => self.run(command, &mut store, batch, part, output_limit),
         };
-        let outcomes = instance
-            .call_transform(&mut store, info, &input.incoming(batch))
-            .map_err(|e| problem(&e, store.data()))?;
-        check_host(store.data())?;
+        let memory = store.data().memory_used(&self.limits);
+        self.peak_memory.fetch_max(memory, Ordering::Relaxed);
+        let outcomes = answered?;
+        store.data_mut().log_stderr();
         if outcomes.len() != count {
             let answered = outcomes.len();
             return Err(Problem::InvalidOutput(format!(
@@ -86,19 +95,86 @@ impl WasmTransform {
         Ok(Answer { outcomes, weight })
     }
 
+    fn ask(
+        &self,
+        pre: &TransformPre<State>,
+        store: &mut Store<State>,
+        batch: &Records,
+        part: Range<usize>,
+    ) -> Result<Vec<Outcome>, Problem> {
+        let instance = self.instance(pre, store)?;
+        let input = Input::of(batch, part);
+        let info = BatchInfo {
+            delivery_stream: &self.delivery_stream,
+        };
+        let outcomes = instance
+            .call_transform(&mut *store, info, &input.incoming(batch))
+            .map_err(|e| problem("transform", &e, store.data()))?;
+        check_host(store.data())?;
+        Ok(outcomes)
+    }
+
+    fn run(
+        &self,
+        command: &Command,
+        store: &mut Store<State>,
+        batch: &Records,
+        part: Range<usize>,
+        output_limit: usize,
+    ) -> Result<Vec<Outcome>, Problem> {
+        let count = part.len();
+        let process = &mut store.data_mut().process;
+        process.stdin = command::input(batch, part);
+        // Base64 and the names of a line take more than the outputs themselves.
+        process.stdout_max = output_limit
+            .saturating_mul(2)
+            .saturating_add(count.saturating_mul(LINE_BYTES));
+        self.start(command, store)?;
+        command::outcomes(&store.data().process.stdout, count, output_limit)
+    }
+
+    /// Lets a command read its configuration: it ends well when there are no records.
+    pub(super) fn configure_command(
+        &self,
+        command: &Command,
+        store: &mut Store<State>,
+    ) -> Result<(), Problem> {
+        store.data_mut().process.stdout_max = LINE_BYTES;
+        let done = self.start(command, store);
+        let is_exit = matches!(&done, Err(Problem::InvalidOutput(_)));
+        match store.data().last_words() {
+            Some(words) if is_exit => Err(Problem::Refused(words)),
+            _ => done,
+        }
+    }
+
+    fn start(&self, command: &Command, store: &mut Store<State>) -> Result<(), Problem> {
+        let process = &mut store.data_mut().process;
+        process.arguments = vec!["transform".to_owned(), self.config.clone()];
+        let stream = &self.delivery_stream;
+        process.environment = vec![format!("HYDRANT_DELIVERY_STREAM={stream}")];
+        let instance = match command.instantiate(store) {
+            Ok(instance) => instance,
+            // Its start function did all, and ended well.
+            Err(error) if Exit::is_success(&error) => return check_host(store.data()),
+            Err(error) => return Err(not_started(&error, store.data())),
+        };
+        Command::run(&instance, store).map_err(|e| problem("_start", &e, store.data()))?;
+        check_host(store.data())
+    }
+
     /// Makes an instance that has its configuration.
-    pub(super) fn instance(&self, store: &mut Store<State>) -> Result<Transform, Problem> {
-        let instance = self.pre.instantiate(&mut *store).map_err(|e| {
-            let known = e.is::<Trap>() || store.data().refused;
-            if known {
-                problem(&e, store.data())
-            } else {
-                Problem::Host(format!("{e:#}"))
-            }
-        })?;
+    pub(super) fn instance(
+        &self,
+        pre: &TransformPre<State>,
+        store: &mut Store<State>,
+    ) -> Result<Transform, Problem> {
+        let instance = pre
+            .instantiate(&mut *store)
+            .map_err(|e| not_started(&e, store.data()))?;
         let configured = instance
             .call_configure(&mut *store, &self.config)
-            .map_err(|e| problem(&e, store.data()))?;
+            .map_err(|e| problem("configure", &e, store.data()))?;
         check_host(store.data())?;
         configured
             .map(|()| instance)
@@ -146,7 +222,7 @@ impl<'a> Input<'a> {
             .collect();
         let sequence_numbers = part
             .clone()
-            .map(|i| batch.position(i).to_decimal())
+            .map(|i| batch.position(i).to_string())
             .collect();
         Self {
             part,
@@ -180,16 +256,18 @@ fn ticks(limit: Duration) -> u64 {
 }
 
 /// What an outcome counts against the limit of outputs.
-fn weight(outcome: &Outcome) -> usize {
-    let keys = |keys: &[(String, String)]| -> usize {
-        keys.iter()
+pub(super) fn weight(outcome: &Outcome) -> usize {
+    let route = |routing: &Routing| -> usize {
+        let keys = routing.partition_keys.iter();
+        let keys: usize = keys
             .map(|(name, value)| ITEM_BYTES + name.len() + value.len())
-            .sum()
+            .sum();
+        keys + routing.target.as_ref().map_or(0, String::len)
     };
-    let output = |output: &Outgoing| ITEM_BYTES + output.data.len() + keys(&output.partition_keys);
+    let output = |output: &Outgoing| ITEM_BYTES + output.data.len() + route(&output.routing);
     ITEM_BYTES
         + match outcome {
-            Outcome::Unchanged(partition_keys) => keys(partition_keys),
+            Outcome::Unchanged(routing) => route(routing),
             Outcome::Ok(one) => output(one),
             Outcome::Many(outputs) => outputs.iter().map(output).sum(),
             Outcome::Dropped => 0,
@@ -206,7 +284,7 @@ fn check_host(state: &State) -> Result<(), Problem> {
     Ok(())
 }
 
-fn problem(error: &wasmtime::Error, state: &State) -> Problem {
+fn problem(export: &str, error: &wasmtime::Error, state: &State) -> Problem {
     let trap = error.downcast_ref::<Trap>();
     // Before all else: an overrun is recorded, whatever led to it.
     if trap == Some(&Trap::Interrupt) {
@@ -217,12 +295,13 @@ fn problem(error: &wasmtime::Error, state: &State) -> Problem {
     }
     match trap {
         _ if state.refused => Problem::MemoryLimit,
-        Some(trap) => Problem::Trapped(match &state.last_error {
-            Some(line) => format!("{trap}: {}", truncated(line, MESSAGE_MAX_BYTES)),
-            None => trap.to_string(),
-        }),
+        Some(trap) => Problem::Trapped(trapped(export, *trap, error, state)),
+        None if state.process.flooded => Problem::OutputLimit,
         None => {
-            let text = format!("{error:#}");
+            let text = match (error.downcast_ref::<Exit>(), state.last_words()) {
+                (Some(exit), Some(words)) => format!("{exit}: {words}"),
+                _ => error.root_cause().to_string(),
+            };
             // wasmtime has no type for this one; a test sees when its words change.
             let is_fuel = text.contains("fuel allocated for hostcalls has been exhausted");
             if is_fuel {
@@ -232,6 +311,36 @@ fn problem(error: &wasmtime::Error, state: &State) -> Problem {
             }
         }
     }
+}
+
+/// Why there is no instance: unless the guest is at fault, the machine lacks something.
+fn not_started(error: &wasmtime::Error, state: &State) -> Problem {
+    // What is raised while the guest's own code runs, by itself or by what it calls, says where.
+    let is_guests = error.is::<Trap>()
+        || error.is::<Exit>()
+        || error.downcast_ref::<WasmBacktrace>().is_some()
+        || state.refused
+        || state.process.flooded;
+    if is_guests {
+        problem("start", error, state)
+    } else {
+        Problem::Host(format!("{error:#}"))
+    }
+}
+
+/// What an error object says of a trap: the export, the trap, the guest's own words and where in
+/// the guest it was. All of it follows from the module and the records.
+fn trapped(export: &str, trap: Trap, error: &wasmtime::Error, state: &State) -> String {
+    let words = match state.last_words() {
+        Some(words) => format!(": {}", truncated(&words, WORDS_MAX_BYTES)),
+        None => String::new(),
+    };
+    let place = match trap {
+        // How deep it came depends on the machine code, and so does the function that it was in.
+        Trap::StackOverflow => String::new(),
+        _ => backtrace::shown(error),
+    };
+    format!("`{export}`: {trap}{words}{place}")
 }
 
 #[cfg(test)]
@@ -275,7 +384,7 @@ mod tests {
         let called = instance
             .get_typed_func::<(), ()>(&mut store, "f")
             .and_then(|f| f.call(&mut store, ()));
-        let problem = called.err().map(|e| problem(&e, store.data()));
+        let problem = called.err().map(|e| problem("f", &e, store.data()));
         (problem, store.into_data())
     }
 

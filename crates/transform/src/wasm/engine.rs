@@ -1,13 +1,15 @@
 //! The engine that all transforms of a process share: compiler settings, and the thread whose
 //! ticks limit the time of calls.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, WasmFeatures};
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, WasmFeatures};
 
+use super::backtrace::GATHERED_MAX;
 use super::gate::Gate;
 use crate::Error;
 
@@ -32,6 +34,19 @@ impl WasmEngine {
     /// Where this machine's processor is not supported, or no thread can be started.
     pub fn new() -> Result<Self, Error> {
         Self::start(&config())
+    }
+
+    /// Starts an engine that compiles fast and runs slower, for tests of modules. What a module
+    /// answers is the same.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn for_tests() -> Result<Self, Error> {
+        let mut config = config();
+        config
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+        Self::start(&config)
     }
 
     fn start(config: &Config) -> Result<Self, Error> {
@@ -84,7 +99,7 @@ fn config() -> Config {
     config
         .epoch_interruption(true)
         .cranelift_nan_canonicalization(true)
-        .wasm_backtrace_max_frames(None)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(GATHERED_MAX))
         .wasm_features(WasmFeatures::THREADS, false)
         .wasm_features(WasmFeatures::RELAXED_SIMD, false)
         .wasm_features(WasmFeatures::MEMORY64, false)

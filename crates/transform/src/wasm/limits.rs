@@ -6,6 +6,8 @@ use std::time::Duration;
 use wasmtime::{ResourceLimiter, StoreContextMut};
 
 use super::bindings::Level;
+use super::command::Process;
+use super::world::World;
 
 /// Largest module that is taken.
 pub(super) const MODULE_MAX_BYTES: usize = 32 << 20;
@@ -84,6 +86,10 @@ pub(super) struct State {
     pub(super) exhausted: bool,
     /// The last line that the guest logged as an error: the message of a panic.
     pub(super) last_error: Option<String>,
+    /// What a guest with WASI sees.
+    pub(super) world: World,
+    /// What a command has.
+    pub(super) process: Process,
 }
 
 impl State {
@@ -96,6 +102,32 @@ impl State {
             refused: false,
             exhausted: false,
             last_error: None,
+            world: World::default(),
+            process: Process::default(),
+        }
+    }
+
+    /// Linear memory that was taken of so much.
+    pub(super) fn memory_used(&self, limits: &Limits) -> usize {
+        limits.memory_bytes.saturating_sub(self.memory_left)
+    }
+
+    /// What the guest said last of what went wrong.
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.last_error.clone().or_else(|| self.world.last_words())
+    }
+
+    /// Logs what a guest with WASI wrote to its standard error in a call that went well; of another
+    /// one it goes to the error output, as it may hold bytes of a record.
+    pub(super) fn log_stderr(&mut self) {
+        let text = self.world.take_stderr();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if self.log_left == 0 {
+                break;
+            }
+            let line = truncated(line, self.log_left);
+            self.log_left -= line.len().max(16).min(self.log_left);
+            (self.log)(GuestLevel::Info, line);
         }
     }
 }

@@ -8,7 +8,17 @@ mod module;
 
 mod limits;
 
+mod targets;
+
 mod gate;
+
+mod world;
+
+mod wasi;
+
+mod command;
+
+mod backtrace;
 
 mod call;
 
@@ -18,4 +28,5 @@ mod transform;
 
 pub use engine::WasmEngine;
 pub use limits::{GuestLevel, GuestLog, Limits};
-pub use transform::WasmTransform;
+pub use targets::Targets;
+pub use transform::{Compiled, Settings, WasmTransform};

@@ -1,12 +1,15 @@
 //! Makes a module ready to run: takes nothing but a component of our world, and says what is
 //! wrong with anything else.
 
+use wasmparser::{Parser, Payload};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, Linker, WasmStr};
 
 use super::bindings::{CONTRACT, LOG, Level, TYPES, TransformPre};
+use super::command::Command;
 use super::engine::WasmEngine;
 use super::limits::{MODULE_MAX_BYTES, State, write_log};
+use super::wasi;
 use crate::Error;
 
 const MAGIC: &[u8] = b"\0asm";
@@ -16,8 +19,17 @@ const COMPONENT: &[u8] = &[13, 0, 1, 0];
 /// So many imports are named where one would do.
 const NAMED_MAX: usize = 5;
 
+/// A module that is ready to run.
+#[derive(Clone)]
+pub(super) enum Ready {
+    /// A component of the contract.
+    Component(TransformPre<State>),
+    /// A WASI command, in stdio mode.
+    Command(Command),
+}
+
 /// Compiles a module. Takes 0.1 s of CPU for a small one and 15 s for the largest runtimes.
-pub(super) fn prepare(engine: &WasmEngine, module: &[u8]) -> Result<TransformPre<State>, Error> {
+pub(super) fn prepare(engine: &WasmEngine, module: &[u8], wasi: bool) -> Result<Ready, Error> {
     let wrong = |what: String| Err(Error::Module(what));
     if module.len() > MODULE_MAX_BYTES {
         return wrong(format!(
@@ -27,10 +39,14 @@ pub(super) fn prepare(engine: &WasmEngine, module: &[u8]) -> Result<TransformPre
     }
     match (module.get(..4), module.get(4..8)) {
         (Some(MAGIC), Some(COMPONENT)) => {}
+        (Some(MAGIC), Some(CORE)) if is_command(module) => {
+            return Command::prepare(engine, module).map(Ready::Command);
+        }
         (Some(MAGIC), Some(CORE)) => {
             return wrong(format!(
-                "is a core module, not a component: make a component of {CONTRACT} of it, for \
-                 example with `jco new` or `wasm-tools component new`"
+                "is a core module, and neither a component nor a WASI command with `_start`: make \
+                 a component of {CONTRACT} of it, for example with `jco new` or `wasm-tools \
+                 component new`, or build it as a command"
             ));
         }
         (Some(MAGIC), _) => {
@@ -47,18 +63,40 @@ pub(super) fn prepare(engine: &WasmEngine, module: &[u8]) -> Result<TransformPre
             "is corrupted, or uses what is switched off here: {e:#}"
         ))
     })?;
-    check_imports(engine, &component)?;
+    check_imports(engine, &component, wasi)?;
     let mut linker = Linker::new(engine.raw());
-    linker
+    let done = linker
         .instance(LOG)
         .and_then(|mut log| log.func_wrap("log", log_line))
-        .map_err(|e| Error::Engine(format!("{e:#}")))?;
+        .and_then(|()| {
+            if wasi {
+                wasi::link(&mut linker, &component)?;
+            }
+            Ok(())
+        });
+    done.map_err(|e| Error::Engine(format!("{e:#}")))?;
     let mismatch = |e: wasmtime::Error| {
         Error::Module(format!(
             "does not fit {CONTRACT}: {e:#}; build it again with this version's WIT file"
         ))
     };
-    TransformPre::new(linker.instantiate_pre(&component).map_err(mismatch)?).map_err(mismatch)
+    let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
+    TransformPre::new(pre)
+        .map(Ready::Component)
+        .map_err(mismatch)
+}
+
+/// Whether a core module exports `_start`.
+fn is_command(module: &[u8]) -> bool {
+    let exports = Parser::new(0)
+        .parse_all(module)
+        .filter_map(|payload| match payload {
+            Ok(Payload::ExportSection(exports)) => Some(exports),
+            _ => None,
+        });
+    exports
+        .flatten()
+        .any(|export| export.is_ok_and(|export| export.name == "_start"))
 }
 
 fn log_line(
@@ -68,25 +106,35 @@ fn log_line(
     write_log(store, level, &message)
 }
 
-fn check_imports(engine: &WasmEngine, component: &Component) -> Result<(), Error> {
+fn check_imports(engine: &WasmEngine, component: &Component, wasi: bool) -> Result<(), Error> {
     let kind = component.component_type();
     let foreign: Vec<String> = kind
         .imports(engine.raw())
         .map(|(name, _)| name)
-        .filter(|name| ![LOG, TYPES].contains(name))
+        .filter(|name| !([LOG, TYPES].contains(name) || wasi && wasi::is_wasi(name)))
         .map(|name| format!("`{name}`"))
         .collect();
     if foreign.is_empty() {
         return Ok(());
     }
+    let old = foreign
+        .iter()
+        .any(|name| name.contains("hydrant:transform/"));
+    let advice = if old {
+        "it was built for another version of the contract: build it again with this version's WIT \
+         file"
+    } else {
+        "build it without WASI (Rust: for wasm32-unknown-unknown), files, clocks and random \
+         numbers; a language whose runtime needs WASI, as Python's, gets an empty one with \
+         `wasi: true`"
+    };
     let more = match foreign.len().saturating_sub(NAMED_MAX) {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
     let named: Vec<String> = foreign.into_iter().take(NAMED_MAX).collect();
     Err(Error::Module(format!(
-        "imports {}{more}, but a transform gets nothing except `{LOG}`: build it without WASI \
-         (Rust: for wasm32-unknown-unknown), files, clocks and random numbers",
+        "imports {}{more}, but a transform gets nothing except `{LOG}`: {advice}",
         named.join(", ")
     )))
 }

@@ -25,7 +25,7 @@ fn files(root: &Path, folder: &str) -> Vec<PathBuf> {
 }
 
 /// The same as `sources_digest` in `transforms/build.sh`.
-fn sources_digest(root: &Path, guest: &str) -> String {
+fn sources(root: &Path, guest: &str) -> Vec<PathBuf> {
     let fixed = [
         "Cargo.toml",
         "Cargo.lock",
@@ -36,6 +36,31 @@ fn sources_digest(root: &Path, guest: &str) -> String {
     paths.push(Path::new(guest).join("Cargo.toml"));
     paths.extend(files(root, "sdk-rust/src"));
     paths.extend(files(root, &format!("{guest}/src")));
+    let wit = format!("{guest}/wit");
+    if root.join(&wit).is_dir() {
+        paths.extend(files(root, &wit));
+    }
+    paths
+}
+
+/// The same as `command_digest`, of a command in C.
+fn command_sources(root: &Path, command: &str) -> Vec<PathBuf> {
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "c" || ext == "h");
+    let mut paths = files(root, command);
+    paths.extend(files(root, "templates/c"));
+    paths.retain(|path| is_source(path) && path != Path::new("templates/c/transform.c"));
+    paths
+}
+
+/// What an example says of itself, which `transform_digest` takes in, too.
+fn about(root: &Path, guest: &str) -> Vec<PathBuf> {
+    let names = ["transform.yaml", "config.schema.json"];
+    let paths = names.map(|name| Path::new(guest).join(name));
+    let there = |path: &PathBuf| !guest.starts_with("testing") && root.join(path).is_file();
+    paths.into_iter().filter(there).collect()
+}
+
+fn digest_of(root: &Path, paths: &[PathBuf]) -> String {
     let mut names: Vec<&str> = paths.iter().map(|path| path.to_str().unwrap()).collect();
     names.sort_unstable();
     let line = |name: &&str| {
@@ -53,14 +78,20 @@ fn modules_are_as_new_as_their_sources() {
     let root = transforms();
     let lock = fs::read_to_string(root.join("modules.lock")).unwrap();
     let lines: Vec<&str> = lock.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(lines.len(), 3, "each guest has a line");
+    assert_eq!(lines.len(), 11, "each guest has a line");
     for line in lines {
-        let [guest, module, sources, built] = line.split(' ').collect::<Vec<_>>()[..] else {
+        let [guest, module, digest, built] = line.split(' ').collect::<Vec<_>>()[..] else {
             panic!("a line of modules.lock has four words: {line}");
         };
+        let mut paths = if guest == "testing/command" || guest.ends_with("/c") {
+            command_sources(&root, guest)
+        } else {
+            sources(&root, guest)
+        };
+        paths.extend(about(&root, guest));
         assert_eq!(
-            sources_digest(&root, guest),
-            sources,
+            digest_of(&root, &paths),
+            digest,
             "sources of {guest} have changed: run transforms/build.sh"
         );
         let found = Digest::of(&fs::read(root.join(module)).unwrap()).to_hex();

@@ -61,7 +61,7 @@ fn a_wrong_configuration_is_refused_in_the_guests_words() {
             r#"{"fields":["a"],"mode":"hide"}"#,
             "unknown variant `hide`",
         ),
-        ("", "EOF"),
+        ("", "missing field `fields`"),
     ] {
         let error = load(&module, config).err().unwrap().to_string();
         assert!(

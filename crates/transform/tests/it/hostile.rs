@@ -5,9 +5,11 @@ use std::sync::Arc;
 use hydrant_core::outcomes::Overruns;
 use hydrant_core::stage::Transform;
 use hydrant_core::{Records, RecordsBuilder};
-use hydrant_transform::{GuestLevel, Limits, WasmTransform};
+use hydrant_transform::{GuestLevel, Limits, Settings, WasmTransform};
 
-use crate::support::{ENGINE, HOSTILE, apply, batch, failures, hostile, log, result, texts};
+use crate::support::{
+    ENGINE, HOSTILE, apply, batch, failures, hostile, load_limited, log, result, texts,
+};
 
 /// Records `0` to `n`, with the poison at some of them.
 fn with_poison(n: usize, poison: &[(usize, &str)]) -> Vec<String> {
@@ -62,7 +64,17 @@ fn an_empty_batch_is_no_call() {
 fn a_poison_record_is_isolated_and_the_others_are_delivered() {
     let transform = hostile();
     for (word, code, message) in [
-        ("trap", "Transform.Trapped", "a record asked for a trap"),
+        (
+            "trap",
+            "Transform.Trapped",
+            "a record asked for a trap; in transform",
+        ),
+        // Where the stack ends depends on the machine, so no function is named.
+        (
+            "deep",
+            "Transform.Trapped",
+            "`transform`: wasm trap: call stack exhausted",
+        ),
         (
             "alloc",
             "Transform.MemoryLimit",
@@ -175,12 +187,27 @@ fn the_outputs_of_a_batch_stay_within_its_limit_together() {
     let large = "upper ".to_owned() + &"x".repeat(600 << 10);
     let outcomes = transform.apply(&batch(&[large.as_str(); 4]), Overruns::Decide);
     assert_eq!(outcomes.len(), 4, "16 times the input is allowed");
-    // 10,000 outputs of a byte count 64 bytes more each: one of these records fits, four do not.
+    // 10,000 outputs of a byte count 96 bytes more each: one of these records fits, four do not.
     let many = "many".to_owned() + &" a".repeat(10_000);
     let outcomes = transform.apply(&batch(&[many.as_str(); 4]), Overruns::Decide);
     assert_eq!(outcomes.len(), 10_000);
     let left = [1, 2, 3].map(|record| (record, "Transform.OutputLimit"));
     assert_eq!(failures(&outcomes), left);
+}
+
+#[test]
+fn a_record_with_a_target_fails_whole_and_alone() {
+    let outcomes = apply(&hostile(), &["a", "target x", "fork b c", "target ", "d"]);
+    assert_eq!(texts(&outcomes), ["a", "d"]);
+    assert_eq!(
+        failures(&outcomes),
+        [
+            (1, "Transform.TargetNotRouted"),
+            (2, "Transform.TargetNotRouted"),
+            (3, "Transform.InvalidTarget")
+        ]
+    );
+    assert!(outcomes.failures[1].message.contains("`last`"));
 }
 
 #[test]
@@ -193,8 +220,7 @@ fn messages_are_cut_between_characters() {
 #[test]
 fn log_lines_are_passed_on_up_to_their_limit() {
     let (sink, lines) = log();
-    let transform =
-        WasmTransform::load(&ENGINE, HOSTILE, "{}", "", Limits::default(), sink).unwrap();
+    let transform = WasmTransform::load(&ENGINE, HOSTILE, &Settings::default(), sink).unwrap();
     apply(&transform, &["log careful"]);
     assert_eq!(
         *lines.lock().unwrap(),
@@ -215,8 +241,7 @@ fn log_lines_are_passed_on_up_to_their_limit() {
 #[test]
 fn the_message_of_a_panic_goes_to_the_error_output_and_not_to_the_log() {
     let (sink, lines) = log();
-    let transform =
-        WasmTransform::load(&ENGINE, HOSTILE, "{}", "", Limits::default(), sink).unwrap();
+    let transform = WasmTransform::load(&ENGINE, HOSTILE, &Settings::default(), sink).unwrap();
     let outcomes = apply(&transform, &["trap"]);
     let message = &outcomes.failures[0].message;
     assert!(message.contains("a record asked for a trap"), "{message}");
@@ -236,6 +261,17 @@ fn bytes_that_are_no_text_come_back_as_they_were() {
         .map(|i| outcomes.data(i).to_vec())
         .collect();
     assert_eq!(same, records);
+}
+
+#[test]
+fn a_record_of_an_aggregate_says_which_it_is() {
+    let mut builder = RecordsBuilder::default();
+    for sub in [0, 3] {
+        let position = hydrant_core::Position::from_u64(9).with_sub(sub);
+        builder.push(position, 1, b"k", b"meta");
+    }
+    let outcomes = hostile().apply(&builder.build(), Overruns::Decide);
+    assert_eq!(texts(&outcomes), ["clicks k 9 1", "clicks k 9.3 1"]);
 }
 
 #[test]
@@ -273,5 +309,5 @@ fn a_slice_of_a_block_is_a_batch_of_its_own() {
 }
 
 fn load_with(limits: Limits) -> Arc<WasmTransform> {
-    WasmTransform::load(&ENGINE, HOSTILE, "{}", "", limits, log().0).unwrap()
+    load_limited(HOSTILE, "{}", "", limits).unwrap()
 }

@@ -4,6 +4,7 @@
 mod support;
 
 mod builtin_speed;
+mod contract;
 
 mod drift;
 
@@ -16,3 +17,5 @@ mod modules;
 mod overruns;
 
 mod speed;
+
+mod worlds;

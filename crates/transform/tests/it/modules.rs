@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hydrant_transform::{Limits, WasmTransform};
+use hydrant_transform::Limits;
 
-use crate::support::{ENGINE, HOSTILE, load, log};
+use crate::support::{HOSTILE, load, load_limited};
 
 fn refused(module: &[u8]) -> String {
     load(module, "{}").err().unwrap().to_string()
@@ -22,8 +22,8 @@ fn what_is_no_component_of_ours_is_named() {
         (b"\x7fELF\x02\x01\x01\0", "is not WebAssembly"),
         (b"\0asm", "is cut short"),
         (b"\0asm\x0d\0\x02\0", "unknown version"),
-        (core, "is a core module, not a component"),
-        (COMPONENT, "does not fit hydrant:transform@0.1.0"),
+        (core, "is a core module, and neither"),
+        (COMPONENT, "does not fit hydrant:transform@1.0.0"),
         (&HOSTILE[..HOSTILE.len() / 2], "is corrupted"),
     ] {
         let error = refused(module);
@@ -67,7 +67,7 @@ fn an_import_of_anything_but_log_is_named() {
         "{error}"
     );
     assert!(
-        error.contains("nothing except `hydrant:transform/log@0.1.0`"),
+        error.contains("nothing except `hydrant:transform/log@1.0.0`"),
         "{error}"
     );
 }
@@ -79,8 +79,10 @@ fn a_configure_that_misbehaves_is_named() {
         ..Limits::default()
     };
     let refused = |config, limits| {
-        let loaded = WasmTransform::load(&ENGINE, HOSTILE, config, "", limits, log().0);
-        loaded.err().unwrap().to_string()
+        load_limited(HOSTILE, config, "", limits)
+            .err()
+            .unwrap()
+            .to_string()
     };
     for (config, words) in [
         (

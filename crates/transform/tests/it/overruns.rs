@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use hydrant_core::outcomes::{Call, Overruns};
 use hydrant_core::stage::Transform;
-use hydrant_transform::{Limits, WasmEngine, WasmTransform};
+use hydrant_transform::{Limits, Settings, WasmEngine, WasmTransform};
 
-use crate::support::{ENGINE, HOSTILE, batch, failures, log, result, texts};
+use crate::support::{HOSTILE, batch, failures, load_limited, log, result, texts};
 
 fn hasty(time: Duration) -> Arc<WasmTransform> {
     let limits = Limits {
         time,
         ..Limits::default()
     };
-    WasmTransform::load(&ENGINE, HOSTILE, "{}", "clicks", limits, log().0).unwrap()
+    load_limited(HOSTILE, "{}", "clicks", limits).unwrap()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_redo_gives_every_other_call_as_long_as_it_needs() {
         time: Duration::from_millis(1),
         ..Limits::default()
     };
-    let transform = WasmTransform::load(&ENGINE, HOSTILE, "{}", "clicks", limits, log().0).unwrap();
+    let transform = load_limited(HOSTILE, "{}", "clicks", limits).unwrap();
     let decided = transform.apply(&records, Overruns::Decide);
     assert!(decided.overruns.contains(&Call {
         first: 0,
@@ -70,7 +70,16 @@ fn a_transform_keeps_its_engine_ticking() {
         time: Duration::from_millis(50),
         ..Limits::default()
     };
-    let transform = WasmTransform::load(&engine, HOSTILE, "{}", "", limits, log().0).unwrap();
+    let transform = WasmTransform::load(
+        &engine,
+        HOSTILE,
+        &Settings {
+            limits,
+            ..Settings::default()
+        },
+        log().0,
+    )
+    .unwrap();
     drop(engine);
     let outcomes = transform.apply(&batch(&["loop"]), Overruns::Decide);
     assert_eq!(failures(&outcomes), [(0, "Transform.TimedOut")]);

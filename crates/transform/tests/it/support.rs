@@ -8,7 +8,7 @@ use std::time::Duration;
 use hydrant_core::outcomes::{Outcomes, Overruns};
 use hydrant_core::stage::Transform;
 use hydrant_core::{Position, Records, RecordsBuilder};
-use hydrant_transform::{Error, GuestLevel, GuestLog, Limits, WasmEngine, WasmTransform};
+use hydrant_transform::{Error, GuestLevel, GuestLog, Limits, Settings, WasmEngine, WasmTransform};
 
 pub(crate) static ENGINE: LazyLock<WasmEngine> = LazyLock::new(|| WasmEngine::new().unwrap());
 pub(crate) static HOSTILE: &[u8] = include_bytes!("hostile.wasm");
@@ -35,7 +35,22 @@ pub(crate) fn load(module: &[u8], config: &str) -> Result<Arc<WasmTransform>, Er
         time: Duration::from_mins(10),
         ..Limits::default()
     };
-    WasmTransform::load(&ENGINE, module, config, "clicks", limits, log().0)
+    load_limited(module, config, "clicks", limits)
+}
+
+pub(crate) fn load_limited(
+    module: &[u8],
+    config: &str,
+    delivery_stream: &str,
+    limits: Limits,
+) -> Result<Arc<WasmTransform>, Error> {
+    let settings = Settings {
+        config_json: config.to_owned(),
+        delivery_stream: delivery_stream.to_owned(),
+        limits,
+        ..Settings::default()
+    };
+    WasmTransform::load(&ENGINE, module, &settings, log().0)
 }
 
 pub(crate) fn hostile() -> Arc<WasmTransform> {

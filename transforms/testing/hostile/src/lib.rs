@@ -6,7 +6,7 @@ use std::hint::black_box;
 wit_bindgen::generate!({ path: "../../wit", world: "transform" });
 
 use hydrant::transform::log::{Level, log};
-use hydrant::transform::types::Outgoing;
+use hydrant::transform::types::{Outgoing, Routing};
 
 struct Hostile;
 
@@ -67,26 +67,33 @@ fn outcome(text: &str, record: &Incoming, info: &BatchInfo) -> Outcome {
         "drop" => Outcome::Dropped,
         "fail" => Outcome::Failed(rest.to_owned()),
         "failhuge" => Outcome::Failed("é".repeat(1 << 20)),
-        "keys" => Outcome::Unchanged(vec![("word".to_owned(), rest.to_owned())]),
+        "keys" => Outcome::Unchanged(Routing {
+            partition_keys: vec![("word".to_owned(), rest.to_owned())],
+            target: None,
+        }),
+        "target" => Outcome::Unchanged(to(rest)),
+        // A change for each word, the last one with a target.
+        "fork" => Outcome::Many(fork(rest)),
+        "deep" => ok(deep(1).to_le_bytes().to_vec()),
         "log" => {
             log(Level::Warn, rest);
-            Outcome::Unchanged(Vec::new())
+            Outcome::Unchanged(here())
         }
         "logflood" => {
             for _ in 0..1000 {
                 log(Level::Info, &"y".repeat(1000));
             }
-            Outcome::Unchanged(Vec::new())
+            Outcome::Unchanged(here())
         }
         "meta" => ok(format!(
             "{} {} {} {}",
-            info.source,
+            info.delivery_stream,
             record.partition_key,
             record.sequence_number,
             record.approximate_arrival_ms
         )
         .into_bytes()),
-        _ => Outcome::Unchanged(Vec::new()),
+        _ => Outcome::Unchanged(here()),
     }
 }
 
@@ -115,8 +122,41 @@ fn ok(data: Vec<u8>) -> Outcome {
 fn outgoing(data: Vec<u8>) -> Outgoing {
     Outgoing {
         data,
-        partition_keys: Vec::new(),
+        routing: here(),
     }
+}
+
+fn here() -> Routing {
+    Routing {
+        partition_keys: Vec::new(),
+        target: None,
+    }
+}
+
+fn to(target: &str) -> Routing {
+    Routing {
+        target: Some(target.to_owned()),
+        ..here()
+    }
+}
+
+fn fork(words: &str) -> Vec<Outgoing> {
+    let mut outputs: Vec<Outgoing> = words.split(' ').map(|word| outgoing(word.into())).collect();
+    if let Some(last) = outputs.last_mut() {
+        last.routing = to("last");
+    }
+    outputs
+}
+
+/// Calls itself until the host's stack is used up. Nothing of it stands in the guest's own memory,
+/// whose end it would meet first.
+#[inline(never)]
+fn deep(level: u64) -> u64 {
+    if level == u64::MAX {
+        return 0;
+    }
+    let shift = (level & 63) as u32;
+    deep(level + 1).rotate_left(shift) ^ level
 }
 
 export!(Hostile);

@@ -9,7 +9,7 @@ use hydrant_transform::builtin::{Builtin, MetadataExtraction};
 
 use super::super::context::{ModuleUse, Partitioned};
 use super::super::fields::{Fields, Section};
-use super::super::kinds::{FilePath, Size, Time};
+use super::super::kinds::{FilePath, Flag, Size, Time};
 use super::super::shapes::{AnyJson, List};
 use super::super::types::{
     DeliveryStreamConfig, DestinationConfig, Module, ProcessorConfig, SourceConfig, WasmConfig,
@@ -198,6 +198,8 @@ fn wasm(f: &mut Fields<'_>) -> Option<WasmConfig> {
     let memory = f.or("memory", "memory that a call may use", memory, "64MiB");
     let timeout = Time(GUEST_TIME.0..=GUEST_TIME.1);
     let timeout = f.or("timeout", "time that a call may take", timeout, "10s");
+    let about = "gives a component an empty WASI, for runtimes that want one, such as Python's";
+    let empty_world = f.or("wasi", about, Flag, "false");
     let module = module?;
     let found = module.is_file();
     if !found {
@@ -212,6 +214,7 @@ fn wasm(f: &mut Fields<'_>) -> Option<WasmConfig> {
         config_json: canonical(&config?),
         memory: memory?,
         timeout: timeout?,
+        wasi: empty_world?,
     };
     if found {
         let (mark, path) = (f.mark_of("module"), format!("{}.module", f.path()));

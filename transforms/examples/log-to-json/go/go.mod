@@ -1,0 +1,3 @@
+module log-to-json
+
+go 1.21

@@ -1,0 +1,1 @@
+../../../templates/go/hydrant.go

@@ -1,0 +1,1 @@
+../../../templates/javascript/hydrant.js

@@ -1,0 +1,33 @@
+// Replaces the values at dotted paths of JSON records.
+
+import { changed, define, failed, json } from './hydrant.js';
+
+interface Config {
+  fields?: string[];
+}
+
+const REDACTED = '[redacted]';
+
+export const { configure, transform } = define((config: Config) => {
+  const { fields } = config;
+  if (!Array.isArray(fields) || fields.length === 0) throw new Error('`fields`: name at least one field');
+  const paths = fields.map((field) => field.split('.'));
+  return (record) => {
+    const event = json(record);
+    if (typeof event !== 'object' || event === null || Array.isArray(event)) {
+      return failed('the record is not a JSON object');
+    }
+    for (const path of paths) redact(event, path);
+    return changed(event);
+  };
+});
+
+function redact(value: unknown, [name, ...rest]: string[]): void {
+  if (Array.isArray(value)) {
+    for (const item of value) redact(item, [name, ...rest]);
+  } else if (typeof value === 'object' && value !== null && Object.hasOwn(value, name)) {
+    const object = value as Record<string, unknown>;
+    if (rest.length === 0) object[name] = REDACTED;
+    else redact(object[name], rest);
+  }
+}

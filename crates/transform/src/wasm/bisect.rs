@@ -7,8 +7,9 @@ use std::time::Duration;
 use hydrant_core::Records;
 use hydrant_core::outcomes::{Call, Failure, Outcomes, OutcomesBuilder, Overruns};
 
+use super::answer::Problem;
 use super::bindings::{Outcome, Routing};
-use super::call::{Answer, Patience, Problem};
+use super::call::{Answer, Patience};
 use super::limits::{MESSAGE_MAX_BYTES, truncated};
 use super::transform::WasmTransform;
 

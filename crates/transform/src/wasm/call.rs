@@ -8,8 +8,9 @@ use std::time::Duration;
 use hydrant_core::Records;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use super::answer::{Problem, weight};
 use super::backtrace;
-use super::bindings::{BatchInfo, Incoming, Outcome, Outgoing, Routing, Transform, TransformPre};
+use super::bindings::{BatchInfo, Incoming, Outcome, Transform, TransformPre};
 use super::command::{self, Command, Exit};
 use super::engine::TICK;
 use super::limits::{MESSAGE_MAX_BYTES, State, truncated};
@@ -17,8 +18,6 @@ use super::module::Ready;
 use super::transform::WasmTransform;
 use super::world::World;
 
-/// What an output or a verdict counts beside its bytes; no less than it takes in memory here.
-pub(super) const ITEM_BYTES: usize = 96;
 /// What a line of a command may have beside its output.
 const LINE_BYTES: usize = 1 << 10;
 /// Bytes of a guest's last words in an error object: its functions need room, too.
@@ -30,25 +29,6 @@ pub(super) struct Answer {
     pub(super) outcomes: Vec<Outcome>,
     /// What they count against the limit of outputs.
     pub(super) weight: usize,
-}
-
-/// Why a call gave no outcomes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Problem {
-    /// The guest ended itself, with this reason.
-    Trapped(String),
-    /// It took too long.
-    TimedOut,
-    /// It wanted more memory than its limit.
-    MemoryLimit,
-    /// Its outputs are larger than the limit.
-    OutputLimit,
-    /// It answered what cannot be used, for this reason.
-    InvalidOutput(String),
-    /// It does not take its configuration, in its own words.
-    Refused(String),
-    /// This machine could not run it now, for this reason.
-    Host(String),
 }
 
 /// What becomes of a call that takes too long.
@@ -255,26 +235,6 @@ fn ticks(limit: Duration) -> u64 {
         + 1
 }
 
-/// What an outcome counts against the limit of outputs.
-pub(super) fn weight(outcome: &Outcome) -> usize {
-    let route = |routing: &Routing| -> usize {
-        let keys = routing.partition_keys.iter();
-        let keys: usize = keys
-            .map(|(name, value)| ITEM_BYTES + name.len() + value.len())
-            .sum();
-        keys + routing.target.as_ref().map_or(0, String::len)
-    };
-    let output = |output: &Outgoing| ITEM_BYTES + output.data.len() + route(&output.routing);
-    ITEM_BYTES
-        + match outcome {
-            Outcome::Unchanged(routing) => route(routing),
-            Outcome::Ok(one) => output(one),
-            Outcome::Many(outputs) => outputs.iter().map(output).sum(),
-            Outcome::Dropped => 0,
-            Outcome::Failed(message) => message.len(),
-        }
-}
-
 /// Whether the machine had what the guest was allowed to take. If not, nothing that the guest did
 /// counts, not even an answer: it may be another one than with the memory.
 fn check_host(state: &State) -> Result<(), Problem> {
@@ -352,7 +312,7 @@ mod tests {
 
     use super::super::engine::{WasmEngine, cramped};
     use super::super::limits::{Limits, State};
-    use super::{Outcome, Problem, check_host, problem, ticks};
+    use super::{Problem, check_host, problem, ticks};
 
     /// A core module with a memory of one page that asks for `pages` more (a LEB128 number of 3
     /// bytes) and goes on, be it without end or to its own.
@@ -427,10 +387,5 @@ mod tests {
         assert_eq!(ticks(Duration::from_millis(1)), 2);
         assert_eq!(ticks(Duration::from_millis(100)), 11);
         assert_eq!(ticks(Duration::ZERO), 2);
-    }
-
-    #[test]
-    fn an_item_weighs_no_less_than_its_size_in_memory() {
-        assert!(size_of::<Outcome>() <= super::ITEM_BYTES);
     }
 }

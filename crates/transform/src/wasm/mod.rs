@@ -20,6 +20,8 @@ mod command;
 
 mod backtrace;
 
+mod answer;
+
 mod call;
 
 mod bisect;

@@ -7,9 +7,10 @@ use hydrant_core::outcomes::{Outcomes, Overruns};
 use hydrant_core::stage::Transform;
 use hydrant_core::{Digest, Records};
 
+use super::answer::Problem;
 use super::bindings::CONTRACT;
 use super::bisect::Bisect;
-use super::call::{Patience, Problem};
+use super::call::Patience;
 use super::engine::WasmEngine;
 use super::limits::{GuestLog, Limits};
 use super::module::{Ready, prepare};

@@ -1,3 +1,5 @@
+//! What queries give and what is refused, and that none of them hangs.
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! Lines of every form, and patterns of users.
+
 use serde_json::{Value, json};
 
 use super::super::each::testing::apply;

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::super::call::ITEM_BYTES;
+use super::super::answer::ITEM_BYTES;
 
 /// Names and values, by name.
 type Keys = Vec<(String, String)>;

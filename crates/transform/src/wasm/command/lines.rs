@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::ops::Range;
 
+use super::super::answer::{ITEM_BYTES, Problem, weight};
 use super::super::bindings::{Outcome, Outgoing, Routing};
-use super::super::call::{ITEM_BYTES, Problem, weight};
 use super::keys;
 
 /// A record as a command gets it.
@@ -168,8 +168,8 @@ fn data(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::answer::Problem;
     use super::super::super::bindings::Outcome;
-    use super::super::super::call::Problem;
     use super::outcomes;
 
     fn read(lines: &str, count: usize) -> Result<String, String> {

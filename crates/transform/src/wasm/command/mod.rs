@@ -5,6 +5,9 @@ mod lines;
 
 mod keys;
 
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
+
 mod preview1;
 
 use wasmtime::{Instance, InstancePre, Linker, Module, Store};

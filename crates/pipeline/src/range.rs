@@ -399,11 +399,7 @@ impl OpenRange {
         let (lane, at_ms) = (self.context.key.lane.clone(), self.at_ms);
         let whole = self.digest(&Named::whole(loss::KIND));
         let digest = Digest::of_parts(&[whole.as_bytes(), &loss.id()]);
-        let mut written = false;
         let write = move |format: &dyn ErrorFormat, out: &mut Vec<u8>| {
-            if std::mem::replace(&mut written, true) {
-                return;
-            }
             let report = LostRecords {
                 lane: &lane,
                 after: loss.after,
@@ -411,19 +407,20 @@ impl OpenRange {
                 at_ms,
             };
             format.loss(&report, out);
+            false
         };
         self.begin_lines(loss::KIND, digest, at_ms, 0, write)
     }
 
-    /// Begins an error object of the lines that `write` makes, piece by piece until it adds none:
-    /// about `expected` bytes.
+    /// Begins an error object of the lines that `write` makes, about `expected` bytes: piece by piece,
+    /// as long as it says that there are more.
     fn begin_lines(
         &self,
         kind: &'static str,
         digest: Digest,
         arrival_ms: u64,
         expected: usize,
-        mut write: impl FnMut(&dyn ErrorFormat, &mut Vec<u8>) + Send + 'static,
+        mut write: impl FnMut(&dyn ErrorFormat, &mut Vec<u8>) -> bool + Send + 'static,
     ) -> Building {
         let plan = self.context.plan.clone();
         let id = ObjectId {
@@ -439,19 +436,16 @@ impl OpenRange {
         let (offload, account) = (self.context.offload.clone(), self.context.account.clone());
         Box::pin(async move {
             let mut permit = account.take_now(expected);
-            let mut bytes = 0;
-            loop {
+            let (mut bytes, mut more) = (0, true);
+            while more {
                 let plan = plan.clone();
                 let written = run(offload.clone(), move || {
                     let mut out = Vec::new();
-                    write(&*plan.error_format, &mut out);
-                    (write, out)
+                    let more = write(&*plan.error_format, &mut out);
+                    (write, out, more)
                 });
                 let lines;
-                (write, lines) = written.await?;
-                if lines.is_empty() {
-                    break;
-                }
+                (write, lines, more) = written.await?;
                 bytes += lines.len() as u64;
                 upload.write(lines.into()).await?;
             }

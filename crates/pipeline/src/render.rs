@@ -162,7 +162,14 @@ pub(crate) fn render(
         let overruns = calls.as_deref().map_or(Overruns::Decide, Overruns::Known);
         let outcomes = transform.apply(&items.records, overruns);
         check_verdicts(&outcomes, items.records.len())?;
-        items = next_items(plan, &mut rendered, &mut failing, &items, outcomes, stage);
+        items = next_items(
+            plan,
+            &mut rendered,
+            &mut failing,
+            &mut items,
+            outcomes,
+            stage,
+        );
         if items.records.is_empty() {
             break;
         }
@@ -208,7 +215,7 @@ fn next_items(
     plan: &Plan,
     rendered: &mut Rendered,
     failing: &mut Failing<'_>,
-    items: &Items,
+    items: &mut Items,
     mut outcomes: Outcomes,
     stage: u8,
 ) -> Items {
@@ -237,7 +244,7 @@ fn next_items(
         any.then(|| (0..outcomes.len()).map(of).collect())
     });
     let batch = failing.batch;
-    let mut had = items.had.clone();
+    let mut had = std::mem::take(&mut items.had);
     let mut origin = Vec::with_capacity(outcomes.len());
     let mut next = RecordsBuilder::with_capacity(outcomes.len(), outcomes.data_bytes());
     let mut before = None;
@@ -269,15 +276,15 @@ fn next_items(
 
 /// Groups the last items by partition and prepares a piece of each. Gives the number accepted.
 fn prepare(plan: &Plan, rendered: &mut Rendered, failing: &mut Failing<'_>, items: &Items) -> u64 {
-    let mut partitions: BTreeMap<PartitionKeys, Vec<usize>> = BTreeMap::new();
+    let mut partitions: BTreeMap<&[(String, String)], Vec<usize>> = BTreeMap::new();
     for item in 0..items.records.len() {
-        let keys = plan.partitioning.as_ref();
-        match keys.map_or(Ok(Vec::new()), |by| partition(by, items.keys(item))) {
-            Ok(keys) => partitions.entry(keys).or_default().push(item),
-            Err(message) => {
-                let failure = refusal(items, item, NO_KEY_CODE, message);
-                rendered.failures.push(failing.failed(failure));
-            }
+        let keys = items.keys(item);
+        let by = plan.partitioning.as_ref();
+        if let Some(message) = by.and_then(|by| missing_key(by, keys)) {
+            let failure = refusal(items, item, NO_KEY_CODE, message);
+            rendered.failures.push(failing.failed(failure));
+        } else {
+            partitions.entry(keys).or_default().push(item);
         }
     }
     let mut delivered = 0;
@@ -308,7 +315,7 @@ fn prepare(plan: &Plan, rendered: &mut Rendered, failing: &mut Failing<'_>, item
         });
         let first = members.first().copied().unwrap_or(0);
         rendered.pieces.push(PartitionPiece {
-            keys,
+            keys: keys.to_vec(),
             piece,
             first: items.records.position(first),
             arrival_ms: items.records.arrival_ms(first),
@@ -321,22 +328,19 @@ fn prepare(plan: &Plan, rendered: &mut Rendered, failing: &mut Failing<'_>, item
     delivered
 }
 
-/// The keys that tell the output's partition, in the order of the plan.
-fn partition(by: &Partitioning, keys: &[(String, String)]) -> Result<PartitionKeys, String> {
-    let one = |name: &String| {
+/// What is wrong with the keys of an output, if anything is: each that the plan asks for must be
+/// there. They are in its order, and there are no others.
+fn missing_key(by: &Partitioning, keys: &[(String, String)]) -> Option<String> {
+    by.keys.iter().find_map(|name| {
         let found = keys.iter().find(|(known, _)| known == name);
         let Some((_, value)) = found.filter(|(_, value)| !value.is_empty()) else {
             let words = "partitionKeys values must not be null or empty";
-            return Err(format!("{words}: no processor gave `{name}`"));
+            return Some(format!("{words}: no processor gave `{name}`"));
         };
-        if value.len() > KEY_MAX_BYTES {
-            return Err(format!(
-                "partition key `{name}` is longer than the limit of {KEY_MAX_BYTES} bytes"
-            ));
-        }
-        Ok((name.clone(), value.clone()))
-    };
-    by.keys.iter().map(one).collect()
+        (value.len() > KEY_MAX_BYTES).then(|| {
+            format!("partition key `{name}` is longer than the limit of {KEY_MAX_BYTES} bytes")
+        })
+    })
 }
 
 fn refusal(items: &Items, item: usize, code: &str, message: String) -> Failure {

@@ -1,5 +1,7 @@
 //! Seeded numbers for made-up records: the same seed gives the same ones, on every machine.
 
+use hydrant_core::rng::{STEP, mix};
+
 /// A generator (`SplitMix64`).
 pub(crate) struct Seeded(u64);
 
@@ -10,11 +12,8 @@ impl Seeded {
 
     /// Any number.
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0 = self.0.wrapping_add(STEP);
+        mix(self.0)
     }
 
     /// A number below `bound`.

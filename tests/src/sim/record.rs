@@ -6,7 +6,7 @@
 
 use std::ops::Bound;
 
-use hydrant_core::Position;
+use hydrant_core::{Position, rng};
 
 /// What becomes of a record, by its number and the version of the transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +127,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 /// Spreads a number over all bits.
 pub(crate) fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    rng::mix(number.wrapping_add(rng::STEP))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use hydrant_core::BoxFuture;
 use hydrant_core::clock::Clock;
 use hydrant_core::disk::Abort;
 use hydrant_core::offload::{Job, Offload};
-use hydrant_core::rng::Rng;
+use hydrant_core::rng::{Rng, STEP, mix};
 
 use super::trace::Trace;
 
@@ -48,10 +48,7 @@ impl SimRng {
 
 impl Rng for SimRng {
     fn next(&self) -> u64 {
-        let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix(self.0.fetch_add(STEP, Ordering::Relaxed))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a guest with WASI sees of the world: a clock that stands at the arrival of the call's first
 //! record, and random numbers that follow from the call. So a redo sees the same.
 
+use hydrant_core::rng::{STEP, mix};
 use hydrant_core::{Digest, Records};
 
 use super::limits::truncated;
@@ -55,11 +56,8 @@ impl World {
 
     /// The next random number: splitmix64, which is not for secrets.
     pub(super) fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.random = self.random.wrapping_add(STEP);
+        mix(self.random)
     }
 
     /// Fills a buffer with random bytes.

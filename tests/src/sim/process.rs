@@ -20,13 +20,14 @@ use hydrant_pipeline::plan::MicroBatch;
 use hydrant_pipeline::{DeliveryStream, Partitioning, Setting, Status};
 use hydrant_source::{Aggregates, EmbeddedSource, StartAt};
 use hydrant_testkit::disk::SimDisk;
+use hydrant_testkit::sim::stages::Passing;
 use hydrant_testkit::sim::{Bucket, BucketSink, SimEncode, SimOffload, SimSource, SimStore, World};
 use tokio::sync::watch;
 
 use super::oracle::Oracle;
 use super::plan::{Place, Sizes};
 use super::record::text;
-use super::stages::{ErrorLines, Passing, Rewrite, SimVersions};
+use super::stages::{ErrorLines, Rewrite, SimVersions};
 use super::watched::{WatchedSource, WatchedStore};
 
 /// The stream that is put to and read.

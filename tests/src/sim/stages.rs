@@ -96,27 +96,6 @@ impl Transform for Rewrite {
     }
 }
 
-/// Passes everything on, with these partition keys: what comes after it has to keep or replace them.
-pub(crate) struct Passing(pub(crate) &'static [(&'static str, &'static str)]);
-
-impl Transform for Passing {
-    fn digest(&self) -> Digest {
-        Digest::of(b"passing")
-    }
-
-    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
-        let keys = self.0.iter();
-        let keys: Vec<_> = keys
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect();
-        let mut outcomes = OutcomesBuilder::default();
-        for i in 0..batch.len() {
-            outcomes.output(u32::try_from(i).unwrap(), batch.data(i), &keys);
-        }
-        outcomes.build()
-    }
-}
-
 pub(crate) fn crc(bytes: &[u8]) -> u32 {
     bytes.iter().fold(7_u32, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(u32::from(*byte))

@@ -6,13 +6,13 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hydrant_core::outcomes::{Outcomes, OutcomesBuilder, Overruns};
 use hydrant_core::stage::Transform;
 use hydrant_core::{Digest, Position, Records, RecordsBuilder};
 use hydrant_encode::{Compression, Delimiter, Format, ParquetSettings, Schema, Type};
 use hydrant_pipeline::plan::{MicroBatch, Partitioning, Plan};
 use hydrant_pipeline::status::Totals;
 use hydrant_sink::FirehoseErrors;
+use hydrant_testkit::sim::stages::Passing;
 use hydrant_transform::builtin::{
     Decompression, Filter, MetadataExtraction, Packing, RecordDeaggregation, SubRecords,
 };
@@ -338,27 +338,6 @@ async fn partitions_beyond_the_limit_go_to_the_error_output_whole() {
     assert_eq!(places.len(), over.len());
 }
 
-/// Gives keys by a fixed list, one entry for each call of the list's name.
-struct Keys(&'static [(&'static str, &'static str)]);
-
-impl Transform for Keys {
-    fn digest(&self) -> Digest {
-        Digest::of(b"keys")
-    }
-
-    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
-        let keys = self.0.iter();
-        let keys: Vec<_> = keys
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect();
-        let mut outcomes = OutcomesBuilder::default();
-        for i in 0..batch.len() {
-            outcomes.output(u32::try_from(i).unwrap(), batch.data(i), &keys);
-        }
-        outcomes.build()
-    }
-}
-
 fn plain(count: u64) -> Records {
     let mut builder = RecordsBuilder::default();
     for i in 1..=count {
@@ -370,10 +349,10 @@ fn plain(count: u64) -> Records {
 #[tokio::test]
 async fn keys_are_carried_on_and_replaced_by_name() {
     let stages: Vec<Arc<dyn Transform>> = vec![
-        Arc::new(Keys(&[("site", "old"), ("kept", "1"), ("unused", "u")])),
+        Arc::new(Passing(&[("site", "old"), ("kept", "1"), ("unused", "u")])),
         RecordDeaggregation::stage(SubRecords::Delimited(b";".to_vec())),
-        Arc::new(Keys(&[("site", "new")])),
-        Arc::new(Keys(&[])),
+        Arc::new(Passing(&[("site", "new")])),
+        Arc::new(Passing(&[])),
     ];
     let by = Partitioning {
         keys: vec!["site".to_owned(), "kept".to_owned()],
@@ -392,7 +371,7 @@ async fn keys_are_carried_on_and_replaced_by_name() {
 async fn an_output_without_its_key_fails_as_with_firehose() {
     for keys in [&[][..], &[("other", "x")], &[("site", "")]] {
         let stages: Vec<Arc<dyn Transform>> = vec![
-            Arc::new(Keys(keys)),
+            Arc::new(Passing(keys)),
             RecordDeaggregation::stage(SubRecords::Delimited(b";".to_vec())),
         ];
         let by = by_site(1 << 20, None);

@@ -79,6 +79,28 @@ impl Transform for SimTransform {
     }
 }
 
+/// Passes everything on, with these partition keys: what comes after it has to keep or replace them.
+#[derive(Clone, Copy, Debug)]
+pub struct Passing(pub &'static [(&'static str, &'static str)]);
+
+impl Transform for Passing {
+    fn digest(&self) -> Digest {
+        Digest::of(b"passing")
+    }
+
+    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
+        let keys = self.0.iter();
+        let keys: Vec<_> = keys
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        let mut outcomes = OutcomesBuilder::default();
+        for (record, i) in (0..).zip(0..batch.len()) {
+            outcomes.output(record, batch.data(i), &keys);
+        }
+        outcomes.build()
+    }
+}
+
 /// Lines as they are; chunks by work and ready ones in turn.
 #[derive(Clone, Debug, Default)]
 pub struct SimEncode;

@@ -55,50 +55,56 @@ fn source(f: &mut Fields<'_>) -> Option<SourceConfig> {
     one.then_some(kinesis??).map(SourceConfig::Kinesis)
 }
 
+/// Reads the settings of a processor that is built in.
+type Read = fn(&mut Fields<'_>) -> Option<Builtin>;
+
+/// The processors that are built in: what each is called, what it does, and how it is read.
+const BUILTINS: [(&str, &str, Read); 8] = [
+    (
+        "record_deaggregation",
+        "takes records apart that hold several",
+        processors::record_deaggregation,
+    ),
+    (
+        "decompression",
+        "decompresses records",
+        processors::decompression,
+    ),
+    (
+        "cloudwatch_logs",
+        "takes apart what a subscription of CloudWatch Logs sends",
+        processors::cloudwatch_logs,
+    ),
+    (
+        "metadata_extraction",
+        "finds partition keys in records of JSON",
+        processors::metadata_extraction,
+    ),
+    (
+        "append_delimiter",
+        "puts a delimiter behind each record",
+        processors::append_delimiter,
+    ),
+    (
+        "csv_to_json",
+        "makes an object of JSON of each line of CSV",
+        processors::csv_to_json,
+    ),
+    (
+        "log_to_json",
+        "makes an object of JSON of a line of a log",
+        processors::log_to_json,
+    ),
+    (
+        "filter",
+        "keeps the records of JSON that meet a condition",
+        processors::filter,
+    ),
+];
+
 fn processor(f: &mut Fields<'_>) -> Option<ProcessorConfig> {
     let wasm = f.optional("wasm", "a WebAssembly transform", Section(wasm));
-    let builtins = [
-        f.optional(
-            "record_deaggregation",
-            "takes records apart that hold several",
-            Section(processors::record_deaggregation),
-        ),
-        f.optional(
-            "decompression",
-            "decompresses records",
-            Section(processors::decompression),
-        ),
-        f.optional(
-            "cloudwatch_logs",
-            "takes apart what a subscription of CloudWatch Logs sends",
-            Section(processors::cloudwatch_logs),
-        ),
-        f.optional(
-            "metadata_extraction",
-            "finds partition keys in records of JSON",
-            Section(processors::metadata_extraction),
-        ),
-        f.optional(
-            "append_delimiter",
-            "puts a delimiter behind each record",
-            Section(processors::append_delimiter),
-        ),
-        f.optional(
-            "csv_to_json",
-            "makes an object of JSON of each line of CSV",
-            Section(processors::csv_to_json),
-        ),
-        f.optional(
-            "log_to_json",
-            "makes an object of JSON of a line of a log",
-            Section(processors::log_to_json),
-        ),
-        f.optional(
-            "filter",
-            "keeps the records of JSON that meet a condition",
-            Section(processors::filter),
-        ),
-    ];
+    let builtins = BUILTINS.map(|(name, about, read)| f.optional(name, about, Section(read)));
     if !f.exactly_one("processor") {
         return None;
     }

@@ -5,7 +5,7 @@ use wasmtime::{Caller, Extern, Linker, Memory, Module, Val};
 
 use super::super::limits::State;
 use super::super::world::STDERR_MAX_BYTES;
-use super::{Exit, PREVIEW1};
+use super::{Exit, PREVIEW1, Process};
 
 /// Errors of preview 1, by their numbers.
 const SUCCESS: i32 = 0;
@@ -61,38 +61,31 @@ fn code(answer: Answer) -> i32 {
 
 /// Arguments and environment.
 fn strings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        PREVIEW1,
-        "args_sizes_get",
-        |mut guest: Guest<'_>, count: u32, bytes: u32| {
-            let list = guest.data().process.arguments.clone();
-            code(sizes(&mut guest, &list, count, bytes))
-        },
-    )?;
-    linker.func_wrap(
-        PREVIEW1,
-        "args_get",
-        |mut guest: Guest<'_>, places: u32, texts: u32| {
-            let list = guest.data().process.arguments.clone();
-            code(texts_of(&mut guest, &list, places, texts))
-        },
-    )?;
-    linker.func_wrap(
-        PREVIEW1,
-        "environ_sizes_get",
-        |mut guest: Guest<'_>, count: u32, bytes: u32| {
-            let list = guest.data().process.environment.clone();
-            code(sizes(&mut guest, &list, count, bytes))
-        },
-    )?;
-    linker.func_wrap(
-        PREVIEW1,
-        "environ_get",
-        |mut guest: Guest<'_>, places: u32, texts: u32| {
-            let list = guest.data().process.environment.clone();
-            code(texts_of(&mut guest, &list, places, texts))
-        },
-    )?;
+    type Texts = fn(&Process) -> &[String];
+    let lists: [(&str, &str, Texts); 2] = [
+        ("args_sizes_get", "args_get", |process| &process.arguments),
+        ("environ_sizes_get", "environ_get", |process| {
+            &process.environment
+        }),
+    ];
+    for (asks_sizes, asks_texts, texts) in lists {
+        linker.func_wrap(
+            PREVIEW1,
+            asks_sizes,
+            move |mut guest: Guest<'_>, count: u32, bytes: u32| {
+                let list = texts(&guest.data().process).to_vec();
+                code(sizes(&mut guest, &list, count, bytes))
+            },
+        )?;
+        linker.func_wrap(
+            PREVIEW1,
+            asks_texts,
+            move |mut guest: Guest<'_>, places: u32, at: u32| {
+                let list = texts(&guest.data().process).to_vec();
+                code(texts_of(&mut guest, &list, places, at))
+            },
+        )?;
+    }
     Ok(())
 }
 

@@ -86,6 +86,15 @@ pub(crate) fn lines_bytes(failures: &[FailedRaw]) -> usize {
     total
 }
 
+/// Failures by their kind, which have an error object each.
+pub(crate) fn by_kind(failures: Vec<FailedRaw>) -> BTreeMap<&'static str, Vec<FailedRaw>> {
+    let mut kinds: BTreeMap<&'static str, Vec<FailedRaw>> = BTreeMap::new();
+    for failed in failures {
+        kinds.entry(failed.failure.kind).or_default().push(failed);
+    }
+    kinds
+}
+
 /// The lines of an error object, in order.
 pub(crate) struct Lines {
     failures: Vec<FailedRaw>,

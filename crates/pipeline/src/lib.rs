@@ -14,6 +14,8 @@ mod failed;
 
 mod render;
 
+mod name;
+
 mod range;
 
 mod loss;

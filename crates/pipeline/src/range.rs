@@ -12,10 +12,11 @@ use hydrant_core::{BoxFuture, Digest, LaneKey, Position, planted};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::error::LaneError;
-use crate::failed::{FailedRaw, Lines, lines_bytes};
+use crate::failed::{FailedRaw, Lines, by_kind, lines_bytes};
 use crate::hints::{Hints, SealReason};
 use crate::intent::{Intent, OVERRUNS_FULL, StageCall};
 use crate::loss::{self, Loss};
+use crate::name::{DATA, Named};
 use crate::object::{self, Builder, Feed, PIECE_BYTES, Ready};
 use crate::plan::Plan;
 use crate::render::{PartitionPiece, Rendered};
@@ -35,30 +36,6 @@ pub(crate) struct RangeContext {
 
 /// An object being built; resolves once all its bytes are with the sink.
 pub(crate) type Building = BoxFuture<'static, Result<Ready, LaneError>>;
-
-/// What the kind of an object of data is called in its id.
-const DATA: &str = "data";
-
-/// What the id of an object says beside the range.
-struct Named<'a> {
-    keys: &'a [(String, String)],
-    part: u32,
-    kind: &'a str,
-    /// Its first record, where its names must not be those of another try.
-    from: Option<Position>,
-}
-
-impl<'a> Named<'a> {
-    /// The one object of its kind.
-    fn whole(kind: &'a str) -> Self {
-        Self {
-            keys: &[],
-            part: 0,
-            kind,
-            from: None,
-        }
-    }
-}
 
 /// A partition, and the object that takes its outputs now.
 struct OpenObject {
@@ -458,40 +435,11 @@ impl OpenRange {
         })
     }
 
-    /// The derived id of an object: the same for whoever renders this range again.
     fn digest(&self, named: &Named<'_>) -> Digest {
-        let key = &self.context.key;
-        let part = named.part.to_le_bytes();
-        let mut partition = Vec::new();
-        for (name, value) in named.keys {
-            for text in [name, value] {
-                partition.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                partition.extend_from_slice(text.as_bytes());
-            }
-        }
-        let generation = self.context.generation.to_le_bytes();
-        let mut parts: Vec<&[u8]> = vec![
-            key.delivery_stream.as_bytes(),
-            key.source.as_bytes(),
-            &generation,
-            key.lane.as_str().as_bytes(),
-            if planted!("name-reused") {
-                &[]
-            } else {
-                self.first.as_bytes()
-            },
-            &partition,
-            if planted!("parts-share-a-name") {
-                &[0; 4]
-            } else {
-                &part
-            },
-            named.kind.as_bytes(),
-        ];
-        if let Some(from) = &named.from {
-            parts.push(from.as_bytes());
-        }
-        Digest::of_parts(&parts)
+        let RangeContext {
+            key, generation, ..
+        } = &self.context;
+        named.id(key, *generation, &self.first)
     }
 
     fn meta(
@@ -523,12 +471,4 @@ impl SealedRange {
     pub(crate) fn is_ready(&self) -> bool {
         self.objects.iter().all(Option::is_some)
     }
-}
-
-fn by_kind(failures: Vec<FailedRaw>) -> BTreeMap<&'static str, Vec<FailedRaw>> {
-    let mut kinds: BTreeMap<&'static str, Vec<FailedRaw>> = BTreeMap::new();
-    for failed in failures {
-        kinds.entry(failed.failure.kind).or_default().push(failed);
-    }
-    kinds
 }

@@ -46,6 +46,16 @@ struct ErrorLine {
     sequence_number: Option<String>,
     sub_sequence_number: Option<u64>,
     module_digest: Option<String>,
+    /// Another line has the record.
+    raw_data_at_output_index: Option<u32>,
+    /// The line reports a loss.
+    lost_after: Option<String>,
+}
+
+impl ErrorLine {
+    fn has_record(&self) -> bool {
+        self.raw_data_at_output_index.is_none() && self.lost_after.is_none()
+    }
 }
 
 /// One record for each line that is not empty; `-` is standard input.
@@ -59,7 +69,8 @@ pub(crate) fn lines(path: &Path) -> anyhow::Result<Vec<Trial>> {
     Ok(records.collect())
 }
 
-/// The records of an error object, as they came from the source: before any transform.
+/// The records of an error object, as they came from the source: before any transform. One of which
+/// several outputs failed is there once.
 pub(crate) fn of_error_object(path: &Path) -> anyhow::Result<Vec<Trial>> {
     let bytes = read(path)?;
     let mut records = Vec::new();
@@ -70,6 +81,9 @@ pub(crate) fn of_error_object(path: &Path) -> anyhow::Result<Vec<Trial>> {
         let wrong = |what: String| usage(format!("{}:{}: {what}", path.display(), i + 1));
         let line: ErrorLine = serde_json::from_slice(line)
             .map_err(|e| wrong(format!("is no line of an error object: {e}")))?;
+        if !line.has_record() {
+            continue;
+        }
         let data = base64_simd::STANDARD
             .decode_to_vec(&line.raw_data)
             .map_err(|_| wrong("`rawData` is not base64".to_owned()))?;
@@ -164,6 +178,22 @@ mod tests {
         assert_eq!(sizes(&large), [3, 2]);
         assert_eq!(sizes(&[of(1 << 20), of(1)]), [1, 1]);
         assert!(sizes(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_record_is_tried_once_however_many_of_its_outputs_failed() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for line in [
+            r#"{"errorCode":"X","rawData":"YQ==","sequenceNumber":"42","outputIndex":1}"#,
+            r#"{"errorCode":"X","rawData":"","rawDataAtOutputIndex":1,"sequenceNumber":"42","outputIndex":2}"#,
+            r#"{"errorCode":"Source.RecordsLost","rawData":"","lostAfter":"42","lostThrough":"90"}"#,
+            r#"{"errorCode":"X","rawData":"","sequenceNumber":"91","outputIndex":0}"#,
+        ] {
+            writeln!(file, "{line}").unwrap();
+        }
+        let records = of_error_object(file.path()).unwrap();
+        let data: Vec<&[u8]> = records.iter().map(|record| &record.data[..]).collect();
+        assert_eq!(data, [&b"a"[..], b""]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ JCO=@bytecodealliance/jco@1.35.0
 # Transforms that `hydrant transform build` builds, as a user would.
 EXAMPLES="redact=redact/redact.wasm
 web-events=web-events/web_events.wasm
+bench=bench/bench.wasm
 examples/csv-to-json/rust=examples/csv-to-json/rust/csv_to_json.wasm
 examples/log-to-json/rust=examples/log-to-json/rust/log_to_json.wasm
 examples/split-array=examples/split-array/split_array.wasm

@@ -119,8 +119,17 @@ pub trait Transform: Send + Sync {
     /// Processes one micro-batch. A pure function of the batch and the known overruns: the same
     /// call gives the same outcomes, on any thread. A record that cannot be processed is a
     /// failure in the outcomes, never an error of the batch.
-    fn apply(&self, batch: &Records, overruns: Overruns<'_>) -> Outcomes;
+    ///
+    /// # Errors
+    /// [`Blocked`] where nothing can be said of the batch now.
+    fn apply(&self, batch: &Records, overruns: Overruns<'_>) -> Result<Outcomes, Blocked>;
 }
+
+/// A micro-batch cannot be processed now, for this reason, which is none of its records'. It is to
+/// be tried again later; until then its records stay where they are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Blocked(pub String);
 
 // ---------------------------------------------------------------------------------------------
 // Encode

@@ -9,7 +9,7 @@ use hydrant_transform::{WasmEngine, WasmTransform};
 use crate::cli::{BAD_CONFIG, FAILED, OK, say};
 use crate::config::types::WasmConfig;
 use crate::config::{self, Fault};
-use crate::{live, stages};
+use crate::{live, stages, user_cache};
 
 /// Prints every fault; gives the exit code.
 pub(crate) fn main(path: &Path, live: bool) -> u8 {
@@ -20,6 +20,7 @@ pub(crate) fn main(path: &Path, live: bool) -> u8 {
             return FAILED;
         }
     };
+    user_cache::keep_compiled(&engine);
     let checked = config::check(path, &|module: &[u8], wasm: &WasmConfig| {
         let settings = stages::transform_settings("check", wasm);
         WasmTransform::load(&engine, module, &settings, stages::silent())

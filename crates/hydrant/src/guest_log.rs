@@ -17,9 +17,9 @@ struct Window {
     lines: u64,
 }
 
-/// A log for the guests of one delivery stream.
-pub(crate) fn to_tracing(delivery_stream: &str, clock: Arc<dyn Clock>) -> GuestLog {
-    let name = delivery_stream.to_owned();
+/// A log for the instances of one module, which is named by its digest, in a delivery stream.
+pub(crate) fn to_tracing(delivery_stream: &str, module: &str, clock: Arc<dyn Clock>) -> GuestLog {
+    let (name, module) = (delivery_stream.to_owned(), module.to_owned());
     let window = Mutex::new(Window {
         since: clock.monotonic(),
         lines: 0,
@@ -30,16 +30,20 @@ pub(crate) fn to_tracing(delivery_stream: &str, clock: Arc<dyn Clock>) -> GuestL
             .unwrap_or_else(PoisonError::into_inner)
             .admit(clock.monotonic());
         if left_out > 0 {
-            tracing::warn!(delivery_stream = %name, left_out, "a transform's log lines were left out");
+            tracing::warn!(delivery_stream = %name, %module, left_out, "a transform's log lines were left out");
         }
         if !admitted {
             return;
         }
         match level {
-            GuestLevel::Debug => tracing::debug!(delivery_stream = %name, line, "transform"),
-            GuestLevel::Info => tracing::info!(delivery_stream = %name, line, "transform"),
-            GuestLevel::Warn => tracing::warn!(delivery_stream = %name, line, "transform"),
-            GuestLevel::Error => tracing::error!(delivery_stream = %name, line, "transform"),
+            GuestLevel::Debug => {
+                tracing::debug!(delivery_stream = %name, %module, line, "transform")
+            }
+            GuestLevel::Info => tracing::info!(delivery_stream = %name, %module, line, "transform"),
+            GuestLevel::Warn => tracing::warn!(delivery_stream = %name, %module, line, "transform"),
+            GuestLevel::Error => {
+                tracing::error!(delivery_stream = %name, %module, line, "transform")
+            }
         }
     })
 }

@@ -13,6 +13,12 @@ mod guest_log;
 
 mod stages;
 
+mod reload;
+
+mod tallies;
+
+mod user_cache;
+
 mod versions;
 
 mod crash;

@@ -1,14 +1,15 @@
 //! How the byte budget is divided (`DESIGN.md`, section 5).
 //!
 //! Set aside at the start is what finishing a range needs, at most three quarters of it: per core a
-//! guest and what an encoder gives, so that sealing always frees memory; and what the logs of the
+//! guest and what an encoder gives, so that sealing always frees memory; what guests that are used
+//! again hold between their calls, at most an eighth; and what the logs of the
 //! configured streams keep for their readers, at most a sixteenth. Of what is left half is
 //! split evenly among the delivery streams as their own, and an eighth is the API's: puts go on
 //! while a destination is slow, and what waits for it lies in the log. The rest goes to whoever
 //! comes first.
 
 use hydrant_core::budget::{Budget, Permit};
-use hydrant_transform::WasmEngine;
+use hydrant_transform::{Instances, WasmEngine};
 
 use crate::config::types::{Config, DeliveryStreamConfig, ProcessorConfig};
 
@@ -38,12 +39,13 @@ pub(crate) fn log_cache_bytes(config: &Config) -> usize {
 /// Divides the budget, and tells the engine what it has for guests.
 pub(crate) fn divide(config: &Config, cores: usize, engine: &WasmEngine) -> Memory {
     let capacity = config.memory.as_usize();
-    let streams = config.delivery_streams.values();
-    let guests = cores.saturating_mul(streams.map(largest_guest).max().unwrap_or(0));
-    let guests = guests.min(capacity / 2);
+    let guests = cores.saturating_mul(guest_bytes(config));
+    let idle = cores.saturating_mul(idle_bytes(config)).min(capacity / 8);
+    let guests = guests.min(capacity / 2 - idle);
     engine.limit_memory(guests);
+    engine.limit_idle(idle);
     let encoders = cores.saturating_mul(ENCODER_BYTES).min(capacity / 4);
-    let aside = guests + encoders + config.streams.len() * log_cache_bytes(config);
+    let aside = guests + idle + encoders + config.streams.len() * log_cache_bytes(config);
     let budget = Budget::new(capacity);
     budget.set_share(ASIDE, aside);
     let permit = budget.account(ASIDE).take_now(aside);
@@ -58,8 +60,24 @@ pub(crate) fn divide(config: &Config, cores: usize, engine: &WasmEngine) -> Memo
     }
 }
 
-/// The memory of the stream's largest guest, or of a processor that takes as much.
-fn largest_guest(stream: &DeliveryStreamConfig) -> usize {
+/// The memory of the largest guest there is, or of a processor that takes as much.
+pub(crate) fn guest_bytes(config: &Config) -> usize {
+    let streams = config.delivery_streams.values();
+    streams.map(guest_bytes_of).max().unwrap_or(0)
+}
+
+/// The memory of all instances that one core leaves behind for its next calls (`instances: reuse`).
+pub(crate) fn idle_bytes(config: &Config) -> usize {
+    let streams = config.delivery_streams.values();
+    let memory = |processor: &ProcessorConfig| match processor {
+        ProcessorConfig::Wasm(wasm) if wasm.instances == Instances::Reuse => wasm.memory.as_usize(),
+        ProcessorConfig::Wasm(_) | ProcessorConfig::Builtin(_) => 0,
+    };
+    streams.flat_map(|one| &one.processors).map(memory).sum()
+}
+
+/// The memory of a delivery stream's largest guest.
+pub(crate) fn guest_bytes_of(stream: &DeliveryStreamConfig) -> usize {
     let memory = |processor: &ProcessorConfig| match processor {
         ProcessorConfig::Wasm(wasm) => wasm.memory.as_usize(),
         ProcessorConfig::Builtin(builtin) => builtin.held_max_bytes(),

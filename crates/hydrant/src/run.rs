@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use rustix::process::{Signal, set_parent_process_death_signal};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli::{BAD_CONFIG, FAILED, finish, say};
 use crate::config::types::Config;
 use crate::service::{self, Service};
-use crate::{checker, config, operations};
+use crate::{checker, config, operations, reload};
 
 /// Set in the environment, the service ends when the process that started it does: `hydrant bench`
 /// must not leave one behind, however it ends.
@@ -41,7 +41,10 @@ pub(crate) fn main(path: &Path) -> u8 {
         .enable_all()
         .build()
     {
-        Ok(runtime) => finish(runtime.block_on(async { run(&config, asked_to_stop()?).await })),
+        Ok(runtime) => finish(runtime.block_on(async {
+            let reload = reload::asked_to_reload().context("signals cannot be received")?;
+            run(&config, asked_to_stop()?, Some((path, reload))).await
+        })),
         Err(error) => {
             say(&format!("hydrant: no threads for the service: {error}"));
             FAILED
@@ -56,12 +59,17 @@ fn async_threads() -> usize {
     (cores / 2).max(1)
 }
 
-/// Runs the service with both servers until `asked` completes, and drains it. What is still being
+/// Runs the service with both servers until `asked` completes, and drains it; with signals that ask
+/// for it, the configuration in that place is read again. What is still being
 /// opened then is left as it is: nothing has come in.
 ///
 /// # Errors
 /// Where it cannot start.
-pub(crate) async fn run(config: &Config, asked: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    config: &Config,
+    asked: impl Future<Output = ()>,
+    reload: Option<(&Path, Signals)>,
+) -> anyhow::Result<()> {
     let mut asked = pin!(asked);
     let (api, api_address) = service::bind_api(config).await?;
     let operations = operations::bind(config.operations.listen).await?;
@@ -93,7 +101,17 @@ pub(crate) async fn run(config: &Config, asked: impl Future<Output = ()>) -> any
         ended,
     ));
     tracing::info!(api = %api_address, operations = %operations_address, "hydrant is ready");
-    asked.await;
+    let reloads = async {
+        if let Some((path, signals)) = reload {
+            reload::on_signals(signals, path, &service).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        () = &mut asked => {}
+        () = reloads => {}
+    }
     tracing::info!("hydrant is asked to end");
     stop.send_replace(true);
     while running.join_next().await.is_some() {}

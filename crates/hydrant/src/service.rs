@@ -46,6 +46,8 @@ pub struct Service {
     rng: Arc<RealRng>,
     state: StateLog,
     parts: Parts,
+    /// As it was started with.
+    pub(crate) config: Config,
 }
 
 impl Service {
@@ -60,6 +62,9 @@ impl Service {
         let io: Arc<dyn Offload> =
             Pool::start("hydrant-io", IO_THREADS).context("no threads for I/O")?;
         let engine = WasmEngine::new()?;
+        keep_compiled(&engine, &config.data_dir, &io).await?;
+        let compile: Arc<dyn Offload> =
+            Pool::start("hydrant-compile", 1).context("no thread for compiling modules")?;
         let memory = memory::divide(config, cpu.width(), &engine);
         let env = Env {
             disk: crash::disk(),
@@ -84,6 +89,7 @@ impl Service {
         let parts = Parts {
             engine,
             cpu,
+            compile,
             io,
             clock: clock.clone(),
             rng: rng.clone(),
@@ -98,6 +104,7 @@ impl Service {
             rng,
             state,
             parts,
+            config: config.clone(),
         };
         service.make_streams(config).await?;
         service.make_deliveries(config).await?;
@@ -218,6 +225,20 @@ impl Service {
             .serve(streams, account, clock, self.rng.clone(), shutdown)
             .await;
     }
+}
+
+/// Compiled modules are kept in `data_dir`; where that cannot be, each start compiles them.
+async fn keep_compiled(
+    engine: &WasmEngine,
+    data_dir: &Path,
+    io: &Arc<dyn Offload>,
+) -> anyhow::Result<()> {
+    let (engine, dir) = (engine.clone(), data_dir.join("compiled"));
+    let kept = run(io.clone(), move || engine.keep_compiled_in(&dir));
+    if let Err(error) = kept.await? {
+        tracing::warn!(%error, "compiled modules are not kept: each start compiles them");
+    }
+    Ok(())
 }
 
 /// Listens for the API.

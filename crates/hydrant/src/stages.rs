@@ -16,7 +16,7 @@ use hydrant_sink::s3::{OpenUploads, S3Settings};
 use hydrant_sink::{Directory, FirehoseErrors, KeyRules, S3, Stdout};
 use hydrant_source::{Aggregates, KinesisSettings, Pace};
 use hydrant_transform::{
-    GuestLevel, GuestLog, Limits, Settings, Targets, WasmEngine, WasmTransform,
+    GuestLevel, GuestLog, Limits, Settings, Tally, Targets, WasmEngine, WasmTransform,
 };
 use serde_json::json;
 
@@ -25,6 +25,7 @@ use crate::config::types::{
     ProcessorConfig, RemoteConfig, S3Config, SourceConfig, WasmConfig,
 };
 use crate::guest_log;
+use crate::tallies::Tallies;
 
 /// The number in object names that Firehose counts up with each update of a destination. There is
 /// no update here: another configuration is another version, told by its digest.
@@ -40,6 +41,8 @@ const DOCUMENT_FORMAT: u64 = 1;
 pub(crate) struct Parts {
     pub(crate) engine: WasmEngine,
     pub(crate) cpu: Arc<dyn Offload>,
+    /// Where modules are compiled: beside the CPU pool, as that may take seconds.
+    pub(crate) compile: Arc<dyn Offload>,
     pub(crate) io: Arc<dyn Offload>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
@@ -117,14 +120,16 @@ pub(crate) async fn build(
     settings: &serde_json::Value,
     modules: &[Arc<[u8]>],
     micro_batch: MicroBatch,
+    tallies: &Tallies,
 ) -> anyhow::Result<Built> {
     let mut transforms: Vec<Arc<dyn Transform>> = Vec::new();
     let mut modules = modules.iter();
-    for processor in &config.processors {
+    for (index, processor) in config.processors.iter().enumerate() {
         transforms.push(match processor {
             ProcessorConfig::Wasm(wasm) => {
                 let module = modules.next().context("a module was not read")?;
-                load(parts, config, wasm, module.clone()).await?
+                let tally = tallies.of(index, &Digest::of(module).to_hex());
+                load(parts, config, wasm, module.clone(), tally).await?
             }
             ProcessorConfig::Builtin(builtin) => {
                 let built = builtin.build().map_err(anyhow::Error::msg);
@@ -232,11 +237,16 @@ async fn load(
     config: &DeliveryStreamConfig,
     wasm: &WasmConfig,
     module: Arc<[u8]>,
+    tally: Arc<Tally>,
 ) -> anyhow::Result<Arc<WasmTransform>> {
     let engine = parts.engine.clone();
-    let settings = transform_settings(&config.name, wasm);
-    let log = guest_log::to_tracing(&config.name, parts.clock.clone());
-    let loading = run(parts.cpu.clone(), move || {
+    let settings = Settings {
+        tally,
+        ..transform_settings(&config.name, wasm)
+    };
+    let module_digest = Digest::of(&module).to_hex();
+    let log = guest_log::to_tracing(&config.name, &module_digest, parts.clock.clone());
+    let loading = run(parts.compile.clone(), move || {
         WasmTransform::load(&engine, &module, &settings, log)
     });
     loading
@@ -256,6 +266,9 @@ pub(crate) fn transform_settings(delivery_stream: &str, wasm: &WasmConfig) -> Se
         },
         targets: Targets::Refused,
         wasi: wasm.wasi,
+        instances: wasm.instances,
+        on_trap: wasm.on_trap,
+        ..Settings::default()
     }
 }
 

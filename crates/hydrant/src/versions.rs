@@ -7,10 +7,12 @@ use anyhow::Context as _;
 use hydrant_core::offload::run;
 use hydrant_core::{BoxFuture, Digest};
 use hydrant_pipeline::plan::{MicroBatch, Plan, Versions};
+use tokio::sync::watch;
 
 use crate::config::types::{DeliveryStreamConfig, Module, ProcessorConfig};
 use crate::stages::{self, Parts, Sink};
 use crate::store::DigestStore;
+use crate::tallies::Tallies;
 
 /// Where versions and modules are kept.
 #[derive(Clone)]
@@ -25,10 +27,25 @@ pub(crate) struct Kept {
 pub(crate) struct StreamVersions {
     parts: Parts,
     kept: Kept,
+    in_force: watch::Sender<InForce>,
+    tallies: Tallies,
+    pub(crate) sink: Sink,
+}
+
+/// The version in force.
+struct InForce {
     /// As configured now: gives credentials, which are never kept.
     config: DeliveryStreamConfig,
-    current: Arc<Plan>,
-    pub(crate) sink: Sink,
+    plan: Arc<Plan>,
+}
+
+/// What came of a new configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaced {
+    /// It is the one in force already.
+    Same,
+    /// It is in force: lanes end what they have under the one before, and go on with it.
+    New,
 }
 
 impl StreamVersions {
@@ -39,38 +56,48 @@ impl StreamVersions {
         kept: Kept,
         config: DeliveryStreamConfig,
     ) -> anyhow::Result<Self> {
-        let io = parts.io.clone();
-        let (modules, store, wanted) = (config.clone(), kept.modules.clone(), config.name.clone());
-        let read = run(io.clone(), move || read_modules(&modules, &store)).await?;
-        let (config_of_kept, modules) =
-            read.with_context(|| format!("delivery stream {wanted}"))?;
-        let settings = config_of_kept.version_json(&module_digests(&config_of_kept));
-        let built = stages::build(
-            &parts,
-            &config_of_kept,
-            &settings,
-            &modules,
-            MicroBatch::default(),
-        )
-        .await?;
-        let (store, document) = (kept.versions.clone(), built.document);
-        let version = run(io, move || store.put(&document)).await??;
-        debug_assert_eq!(
-            version, built.plan.version,
-            "the version is the document's digest"
-        );
+        let tallies = Tallies::default();
+        let (plan, sink) = build(&parts, &kept, &config, &tallies).await?;
+        let in_force = InForce { config, plan };
         Ok(Self {
             parts,
             kept,
-            config,
-            current: Arc::new(built.plan),
-            sink: built.sink,
+            in_force: watch::channel(in_force).0,
+            tallies,
+            sink,
         })
+    }
+
+    /// Puts another configuration in force, which differs in its processors alone. Where that fails,
+    /// the one before stays.
+    pub(crate) async fn replace(&self, config: DeliveryStreamConfig) -> anyhow::Result<Replaced> {
+        let (plan, _) = build(&self.parts, &self.kept, &config, &self.tallies).await?;
+        // Limits of time, say, are no part of the version.
+        let is_same = {
+            let before = self.in_force.borrow();
+            before.plan.version == plan.version && before.config.processors == config.processors
+        };
+        if is_same {
+            return Ok(Replaced::Same);
+        }
+        self.in_force.send_replace(InForce { config, plan });
+        self.tallies.forget_unused();
+        Ok(Replaced::New)
+    }
+
+    /// What its modules did.
+    pub(crate) fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> DeliveryStreamConfig {
+        self.in_force.borrow().config.clone()
     }
 
     async fn make(&self, version: Digest) -> anyhow::Result<Arc<Plan>> {
         let (store, modules) = (self.kept.versions.clone(), self.kept.modules.clone());
-        let config = self.config.clone();
+        let config = self.config();
         let read = run(self.parts.io.clone(), move || {
             let document: serde_json::Value = serde_json::from_slice(&store.get(version)?)?;
             let settings = document
@@ -85,7 +112,16 @@ impl StreamVersions {
             anyhow::Ok((config, settings, modules, micro_batch))
         });
         let (config, settings, modules, micro_batch) = read.await??;
-        let built = stages::build(&self.parts, &config, &settings, &modules, micro_batch).await?;
+        let tallies = &self.tallies;
+        let built = stages::build(
+            &self.parts,
+            &config,
+            &settings,
+            &modules,
+            micro_batch,
+            tallies,
+        )
+        .await?;
         if built.plan.version != version {
             tracing::warn!(
                 delivery_stream = %config.name, %version, now = %built.plan.version,
@@ -101,7 +137,19 @@ impl StreamVersions {
 
 impl Versions for StreamVersions {
     fn current(&self) -> Arc<Plan> {
-        self.current.clone()
+        self.in_force.borrow().plan.clone()
+    }
+
+    fn replaced(&self, plan: &Arc<Plan>) -> BoxFuture<'_, ()> {
+        let (mut in_force, plan) = (self.in_force.subscribe(), plan.clone());
+        Box::pin(async move {
+            // Its other end lives as long as this.
+            drop(
+                in_force
+                    .wait_for(|now| !Arc::ptr_eq(&now.plan, &plan))
+                    .await,
+            );
+        })
     }
 
     fn load(&self, version: Digest) -> BoxFuture<'_, Result<Arc<Plan>, String>> {
@@ -111,6 +159,29 @@ impl Versions for StreamVersions {
                 .map_err(|error| format!("{error:#}"))
         })
     }
+}
+
+/// Makes the stages as configured, and keeps the version and its modules.
+async fn build(
+    parts: &Parts,
+    kept: &Kept,
+    config: &DeliveryStreamConfig,
+    tallies: &Tallies,
+) -> anyhow::Result<(Arc<Plan>, Sink)> {
+    let io = parts.io.clone();
+    let (wanted, store) = (config.clone(), kept.modules.clone());
+    let read = run(io.clone(), move || read_modules(&wanted, &store)).await?;
+    let (stored, modules) = read.with_context(|| format!("delivery stream {}", config.name))?;
+    let settings = stored.version_json(&module_digests(&stored));
+    let borders = MicroBatch::default();
+    let built = stages::build(parts, &stored, &settings, &modules, borders, tallies).await?;
+    let (store, document) = (kept.versions.clone(), built.document);
+    let version = run(io, move || store.put(&document)).await??;
+    debug_assert_eq!(
+        version, built.plan.version,
+        "the version is the document's digest"
+    );
+    Ok((Arc::new(built.plan), built.sink))
 }
 
 /// The digests of modules that are kept.

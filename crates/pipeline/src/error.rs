@@ -2,7 +2,7 @@
 
 use hydrant_core::Action;
 use hydrant_core::offload::JobLost;
-use hydrant_core::stage::{EncodeError, SinkError, SourceError};
+use hydrant_core::stage::{Blocked, EncodeError, SinkError, SourceError};
 use hydrant_core::state::StateError;
 
 /// What ended the work on a lane. Nothing is lost by any of them: what was not committed is read
@@ -24,6 +24,9 @@ pub enum LaneError {
     /// A job on the CPU pool panicked.
     #[error("rendering failed")]
     Job(#[from] JobLost),
+    /// A transform says nothing of a micro-batch now.
+    #[error("a processor cannot go on")]
+    Blocked(#[from] Blocked),
     /// The version that a range began with cannot be had.
     #[error("the version {version} that an open intent names cannot be loaded: {reason}")]
     Version {
@@ -44,7 +47,7 @@ impl LaneError {
             Self::Source(error) => error.action(),
             Self::State(error) => error.action(),
             Self::Sink(error) => error.action(),
-            Self::Encode(_) | Self::Job(_) => Action::Retry { after: None },
+            Self::Encode(_) | Self::Job(_) | Self::Blocked(_) => Action::Retry { after: None },
             Self::Version { .. } | Self::Invariant(_) => Action::Stop,
         }
     }

@@ -43,6 +43,8 @@ pub enum SealReason {
     LaneEnd,
     /// The service is stopping, or the stream is paused.
     Stop,
+    /// Another version is in force: the records that follow are its.
+    Replaced,
     /// It is redone, and the cut of its intent is reached.
     Redo,
     /// The source has lost records: that is reported at once.
@@ -58,6 +60,7 @@ impl SealReason {
             Self::Input => "input",
             Self::Decisions => "decisions",
             Self::Pressure => "pressure",
+            Self::Replaced => "replaced",
             Self::LaneEnd => "lane_end",
             Self::Stop => "stop",
             Self::Redo => "redo",

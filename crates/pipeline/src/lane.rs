@@ -101,10 +101,16 @@ pub async fn run_lane(
             .await?
             .1;
     }
-    let mode = Mode::Open {
-        plan: context.versions.current(),
+    let (ended, mut store) = loop {
+        let mode = Mode::Open {
+            plan: context.versions.current(),
+        };
+        let (ended, given_back) = engine::run(context, mode, store, stop).await?;
+        if ended != Ended::Replaced {
+            break (ended, given_back);
+        }
+        store = given_back;
     };
-    let (ended, mut store) = engine::run(context, mode, store, stop).await?;
     if ended == Ended::LaneEnd {
         let current = store.current().cloned().unwrap_or(state);
         store

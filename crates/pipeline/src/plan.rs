@@ -69,6 +69,11 @@ pub trait Versions: Send + Sync {
     /// What new ranges are rendered with. It is stored by digest before this returns it.
     fn current(&self) -> Arc<Plan>;
 
+    /// Completes once another plan than this is in force.
+    fn replaced(&self, _plan: &Arc<Plan>) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// The plan of an earlier version, as it was stored. The error says why it cannot be had.
     fn load(&self, version: Digest) -> BoxFuture<'_, Result<Arc<Plan>, String>>;
 }

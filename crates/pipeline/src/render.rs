@@ -160,7 +160,7 @@ pub(crate) fn render(
                 .collect()
         });
         let overruns = calls.as_deref().map_or(Overruns::Decide, Overruns::Known);
-        let outcomes = transform.apply(&items.records, overruns);
+        let outcomes = transform.apply(&items.records, overruns)?;
         check_verdicts(&outcomes, items.records.len())?;
         items = next_items(
             plan,

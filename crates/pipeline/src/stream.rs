@@ -152,6 +152,7 @@ impl DeliveryStream {
         let mut backoff = Backoff::default();
         loop {
             let successes = self.setting.status.snapshot().successes;
+            let plan = self.setting.versions.current();
             let error = match run_lane(&context, &mut stop).await {
                 Ok(LaneEnd::Ended) => return (lane, Left::Ended),
                 Ok(LaneEnd::Stopped) => return (lane, Left::Stopped),
@@ -170,6 +171,8 @@ impl DeliveryStream {
             tokio::select! {
                 biased;
                 () = told_to_stop(&mut stop) => return (lane, Left::Stopped),
+                // Perhaps it is what helps.
+                () = self.setting.versions.replaced(&plan) => backoff.reset(),
                 () = self.setting.clock.sleep(pause) => {}
             }
         }

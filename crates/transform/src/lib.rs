@@ -17,5 +17,6 @@ pub mod error;
 pub use error::Error;
 pub use module_info::{ModuleInfo, ModuleKind};
 pub use wasm::{
-    Compiled, GuestLevel, GuestLog, Limits, Settings, Targets, WasmEngine, WasmTransform,
+    Compiled, GuestLevel, GuestLog, Instances, Limits, OnTrap, PROBLEMS, Settings, Tally,
+    TallySnapshot, Targets, VERDICTS, WasmEngine, WasmTransform,
 };

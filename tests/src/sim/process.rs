@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -285,7 +285,10 @@ impl Process {
                 bytes: sizes.batch.1,
             },
         };
+        let last = self.versions.len() - 1;
+        let early = last > 0 && world.rng.chance(50);
         SimVersions {
+            in_force: AtomicUsize::new(last - usize::from(early)),
             plans: self.versions.iter().map(|v| Arc::new(plan(v))).collect(),
             fails: sizes.load_fails,
             world: world.clone(),

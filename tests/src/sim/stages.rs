@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hydrant_core::outcomes::{Call, Failure, Outcomes, OutcomesBuilder, Overruns};
 use hydrant_core::rng::Rng as _;
-use hydrant_core::stage::{ErrorFormat, FailedRecord, LostRecords, Transform};
+use hydrant_core::stage::{Blocked, ErrorFormat, FailedRecord, LostRecords, Transform};
 use hydrant_core::{BoxFuture, Digest, Records};
 use hydrant_pipeline::{Plan, Versions};
 use hydrant_testkit::sim::World;
@@ -45,7 +46,7 @@ impl Transform for Rewrite {
         Digest::of(&[u8::try_from(self.version).unwrap()])
     }
 
-    fn apply(&self, batch: &Records, overruns: Overruns<'_>) -> Outcomes {
+    fn apply(&self, batch: &Records, overruns: Overruns<'_>) -> Result<Outcomes, Blocked> {
         let calls = match overruns {
             Overruns::Decide => self.decide(batch.len()),
             Overruns::Known(calls) => calls.to_vec(),
@@ -92,7 +93,7 @@ impl Transform for Rewrite {
         for call in calls {
             outcomes.overrun(call);
         }
-        outcomes.build()
+        Ok(outcomes.build())
     }
 }
 
@@ -132,9 +133,14 @@ impl ErrorFormat for ErrorLines {
     }
 }
 
-/// The versions there were; the last is in force.
+/// Longest time before the last version is in force, where it is not from the start.
+const REPLACED_AFTER_MS: u64 = 3_000;
+
+/// The versions there were. The last is in force, or comes to be while lanes run.
 pub(crate) struct SimVersions {
     pub(crate) plans: Vec<Arc<Plan>>,
+    /// The index of the one in force.
+    pub(crate) in_force: AtomicUsize,
     /// Percent of loads that fail.
     pub(crate) fails: u64,
     pub(crate) world: World,
@@ -142,7 +148,22 @@ pub(crate) struct SimVersions {
 
 impl Versions for SimVersions {
     fn current(&self) -> Arc<Plan> {
-        self.plans.last().unwrap().clone()
+        self.plans[self.in_force.load(Ordering::Relaxed)].clone()
+    }
+
+    fn replaced(&self, plan: &Arc<Plan>) -> BoxFuture<'_, ()> {
+        let version = plan.version;
+        Box::pin(async move {
+            let last = self.plans.len() - 1;
+            while self.current().version == version {
+                if self.in_force.load(Ordering::Relaxed) == last {
+                    return std::future::pending().await;
+                }
+                self.world.random_pause(REPLACED_AFTER_MS).await;
+                self.world.trace.fired("version replaced");
+                self.in_force.store(last, Ordering::Relaxed);
+            }
+        })
     }
 
     fn load(&self, version: Digest) -> BoxFuture<'_, Result<Arc<Plan>, String>> {

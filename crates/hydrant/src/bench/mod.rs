@@ -14,6 +14,8 @@ mod ways;
 
 mod plan;
 
+pub(crate) mod guest;
+
 mod report;
 
 use std::io::{self, Write as _};
@@ -34,7 +36,8 @@ use crate::cli::{BAD_CONFIG, finish, say};
 /// Arguments of `hydrant bench`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// What to measure, all without a name; an unknown name lists them.
+    /// What to measure, all without a name; an unknown name lists them. `transform`: guests beside the
+    /// same functions in the host.
     stages: Vec<String>,
     /// Fewer records and rounds: less than 40 seconds.
     #[arg(long)]
@@ -74,8 +77,8 @@ const LARGER: u64 = 3;
 
 /// Measures and prints; gives the exit code.
 pub(crate) fn main(args: &BenchArgs) -> u8 {
-    match plan::choose(&args.stages) {
-        Ok(items) => finish(bench(args, &items)),
+    match Choice::of(&args.stages) {
+        Ok(choice) => finish(bench(args, &choice)),
         Err(fault) => {
             say(&format!("hydrant: {fault}"));
             BAD_CONFIG
@@ -83,7 +86,30 @@ pub(crate) fn main(args: &BenchArgs) -> u8 {
     }
 }
 
-fn bench(args: &BenchArgs, items: &[Item]) -> anyhow::Result<()> {
+/// What is to be measured.
+struct Choice {
+    items: Vec<Item>,
+    guests: bool,
+}
+
+impl Choice {
+    fn of(names: &[String]) -> Result<Self, String> {
+        let (guests, stages): (Vec<_>, Vec<_>) =
+            names.iter().cloned().partition(|name| name == guest::NAME);
+        let items = if stages.is_empty() && !guests.is_empty() {
+            Vec::new()
+        } else {
+            plan::choose(&stages)?
+        };
+        Ok(Self {
+            items,
+            guests: names.is_empty() || !guests.is_empty(),
+        })
+    }
+}
+
+fn bench(args: &BenchArgs, choice: &Choice) -> anyhow::Result<()> {
+    let items = &choice.items;
     let effort = if args.quick { &QUICK } else { &FULL };
     let load = Arc::new(Load::make(effort.bytes));
     if !args.json {
@@ -109,11 +135,20 @@ fn bench(args: &BenchArgs, items: &[Item]) -> anyhow::Result<()> {
     let rests: Vec<Row> = items.iter().filter_map(|item| rest(item, &rows)).collect();
     rows.extend(rests);
     drop(folder);
-    if args.json {
-        report::print_json(&rows, &references)?;
+    let guests = if choice.guests {
+        guest::lines(&load, effort.rounds)?
     } else {
-        report::print_table(&rows, &references)?;
+        Vec::new()
+    };
+    if args.json {
+        report::print_json(&rows, &references, &guests)?;
+        return Ok(());
     }
+    if !rows.is_empty() {
+        report::print_table(&rows, &references)?;
+        writeln!(io::stdout())?;
+    }
+    guest::print_table(&guests)?;
     Ok(())
 }
 

@@ -136,8 +136,9 @@ pub(super) fn choose(names: &[String]) -> Result<Vec<Item>, String> {
     {
         let known: Vec<&str> = all().map(|item| item.name).collect();
         return Err(format!(
-            "no stage is called `{unknown}`; there are {}",
-            known.join(", ")
+            "no stage is called `{unknown}`; there are {}, {}",
+            known.join(", "),
+            super::guest::NAME
         ));
     }
     if names.is_empty() {

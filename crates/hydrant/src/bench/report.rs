@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use serde_json::json;
 
+use super::guest::{self, Line};
 use super::measure::Series;
 use crate::demo::report::table;
 
@@ -83,7 +84,7 @@ impl Row {
 }
 
 /// Prints one JSON object.
-pub(super) fn print_json(rows: &[Row], references: &References) -> io::Result<()> {
+pub(super) fn print_json(rows: &[Row], references: &References, guests: &[Line]) -> io::Result<()> {
     let stages: Vec<_> = rows.iter().map(|row| row.json(references)).collect();
     let object = json!({
         "stages": stages,
@@ -94,6 +95,7 @@ pub(super) fn print_json(rows: &[Row], references: &References) -> io::Result<()
             "flate2_6_in_out": rounded(references.flate2_in_out),
             "noisy": references.flate2.is_noisy(),
         },
+        "transform": guest::json(guests),
     });
     writeln!(io::stdout(), "{object:#}")
 }

@@ -10,6 +10,7 @@ use hydrant_encode::Format;
 use hydrant_log::OnCorruption;
 use hydrant_sink::s3::Checksum;
 use hydrant_transform::builtin::Builtin;
+use hydrant_transform::{Instances, OnTrap};
 
 use super::fault::Fault;
 use super::secret::Secret;
@@ -171,6 +172,10 @@ pub struct WasmConfig {
     pub timeout: Duration,
     /// Whether a component may import WASI, of which it gets an empty one.
     pub wasi: bool,
+    /// How long its instances live.
+    pub instances: Instances,
+    /// What becomes of a micro-batch of which every record fails in the module.
+    pub on_trap: OnTrap,
 }
 
 /// Where a module is.

@@ -13,6 +13,7 @@ use hydrant_encode::{
 };
 use hydrant_sink::s3::Checksum;
 use hydrant_transform::builtin::Builtin;
+use hydrant_transform::{Instances, OnTrap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -51,6 +52,8 @@ enum StoredProcessor {
         module: String,
         config_json: String,
         memory_bytes: u64,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reuse: bool,
     },
     Builtin(Builtin),
 }
@@ -107,10 +110,13 @@ impl DeliveryStreamConfig {
                 memory,
                 timeout: _,
                 wasi: _,
+                instances,
+                on_trap: _,
             }) => StoredProcessor::Wasm {
                 module: digests.next().expect("one digest for each module").clone(),
                 config_json: config_json.clone(),
                 memory_bytes: memory.0,
+                reuse: *instances == Instances::Reuse,
             },
             ProcessorConfig::Builtin(builtin) => StoredProcessor::Builtin(builtin.clone()),
         };
@@ -270,12 +276,13 @@ fn restore_processors(
     current: &[ProcessorConfig],
 ) -> Vec<ProcessorConfig> {
     let restore = |(index, processor): (usize, StoredProcessor)| {
-        let (module, config_json, memory_bytes) = match processor {
+        let (module, config_json, memory_bytes, reuse) = match processor {
             StoredProcessor::Wasm {
                 module,
                 config_json,
                 memory_bytes,
-            } => (module, config_json, memory_bytes),
+                reuse,
+            } => (module, config_json, memory_bytes, reuse),
             StoredProcessor::Builtin(builtin) => return ProcessorConfig::Builtin(builtin),
         };
         let timeout = match current.get(index) {
@@ -290,6 +297,13 @@ fn restore_processors(
             timeout,
             // A module that is stored was allowed what it imports.
             wasi: true,
+            instances: if reuse {
+                Instances::Reuse
+            } else {
+                Instances::Fresh
+            },
+            // A redo repeats verdicts, and makes none.
+            on_trap: OnTrap::default(),
         })
     };
     stored.into_iter().enumerate().map(restore).collect()

@@ -64,7 +64,9 @@ pub(crate) fn main(args: &DemoArgs) -> anyhow::Result<()> {
         say(&format!(
             "serving: Kinesis API on http://{api}, operations on http://{operations}/metrics"
         ));
-        runtime.block_on(async { crate::run::run(&config, crate::run::asked_to_stop()?).await })?;
+        runtime.block_on(async {
+            crate::run::run(&config, crate::run::asked_to_stop()?, None).await
+        })?;
     }
     Ok(())
 }

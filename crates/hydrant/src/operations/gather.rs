@@ -8,11 +8,13 @@ use hydrant_core::retry::{BreakerState, StatusSnapshot};
 use hydrant_log::repair::Lost;
 use hydrant_log::stream::{Start, Stream};
 use hydrant_pipeline::stream::told_to_stop;
+use hydrant_transform::{PROBLEMS, VERDICTS};
 use tokio::sync::watch;
 
 use super::server::Server;
 use super::snapshot::{
-    DeliveryStreamSnapshot, DestinationKind, MemoryHolder, MemorySnapshot, Snapshot, StreamSnapshot,
+    DeliveryStreamSnapshot, DestinationKind, MemoryHolder, MemorySnapshot, Snapshot,
+    StreamSnapshot, TransformSnapshot,
 };
 use crate::delivery::Delivery;
 use crate::service::Service;
@@ -108,11 +110,34 @@ fn delivery_stream(delivery: &Delivery, now_ms: u64) -> DeliveryStreamSnapshot {
         retries_held: sink.retries_held,
         uploads_aborted: delivery.versions.sink.aborted_uploads(),
         source_failing: source.requests.failing,
+        transforms: transforms(delivery),
         last_error: status
             .last_error
             .or(sink.last_error)
             .or(source.requests.last_error),
     }
+}
+
+fn transforms(delivery: &Delivery) -> Vec<TransformSnapshot> {
+    let named = |names: &[&'static str], counts: &[u64]| {
+        let names = names.iter().copied();
+        names.zip(counts.iter().copied()).collect()
+    };
+    let all = delivery.versions.tallies().snapshots().into_iter();
+    all.map(|((processor, module), tally)| TransformSnapshot {
+        processor,
+        module,
+        calls: tally.calls,
+        reused_calls: tally.reused,
+        broken_promises: tally.broken_promises,
+        records: tally.records,
+        cpu_seconds: tally.cpu.as_secs_f64(),
+        nanoseconds_per_record: tally.last_nanos_per_record,
+        verdicts: named(&VERDICTS, &tally.verdicts),
+        problems: named(&PROBLEMS, &tally.problems),
+        peak_memory_bytes: tally.peak_memory as u64,
+    })
+    .collect()
 }
 
 fn embedded(stream: &Stream) -> StreamSnapshot {

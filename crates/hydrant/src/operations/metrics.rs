@@ -9,6 +9,7 @@ use super::exposition::{Exposition, Number, Type};
 use super::snapshot::{
     DeliveryStreamSnapshot, DestinationKind, MemoryHolder, Snapshot, StreamSnapshot,
 };
+use super::transforms::modules;
 
 type OfDelivery = fn(&DeliveryStreamSnapshot) -> Number;
 type OfStream = fn(&StreamSnapshot) -> Number;
@@ -299,6 +300,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     }
     failing(&mut out, snapshot);
     breakers(&mut out, snapshot);
+    modules(&mut out, snapshot);
     for (name, help, metric, number) in OF_STREAMS {
         let samples = snapshot
             .streams

@@ -9,6 +9,8 @@ mod exposition;
 
 mod metrics;
 
+mod transforms;
+
 mod server;
 
 mod gather;
@@ -17,5 +19,6 @@ pub use self::gather::serve_service;
 pub use self::metrics::render;
 pub use self::server::{Server, SnapshotSource, bind};
 pub use self::snapshot::{
-    DeliveryStreamSnapshot, DestinationKind, MemoryHolder, MemorySnapshot, Snapshot, StreamSnapshot,
+    DeliveryStreamSnapshot, DestinationKind, MemoryHolder, MemorySnapshot, Snapshot,
+    StreamSnapshot, TransformSnapshot,
 };

@@ -123,8 +123,38 @@ pub struct DeliveryStreamSnapshot {
     pub uploads_aborted: u64,
     /// How many shards of a remote source fail now, and are tried again, by why.
     pub source_failing: BTreeMap<&'static str, u64>,
+    /// What its modules do.
+    pub transforms: Vec<TransformSnapshot>,
     /// What went wrong last, until it goes right again.
     pub last_error: Option<String>,
+}
+
+/// A module of a delivery stream. Counts are since the start of the process, over all calls: one for
+/// each micro-batch, and more where calls fail or ranges are made again.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TransformSnapshot {
+    /// Its place among the processors, from 0.
+    pub processor: usize,
+    /// Its digest.
+    pub module: String,
+    /// Calls.
+    pub calls: u64,
+    /// Those of them that an earlier call's instance took (`instances: reuse`).
+    pub reused_calls: u64,
+    /// Times that such an instance failed where a new one did not.
+    pub broken_promises: u64,
+    /// Records of all calls.
+    pub records: u64,
+    /// CPU time of all calls.
+    pub cpu_seconds: f64,
+    /// CPU time a record of the newest call.
+    pub nanoseconds_per_record: u64,
+    /// Records by what the module said of them, in calls that went well.
+    pub verdicts: BTreeMap<&'static str, u64>,
+    /// Calls that gave nothing, by why.
+    pub problems: BTreeMap<&'static str, u64>,
+    /// The most linear memory that a call had.
+    pub peak_memory_bytes: u64,
 }
 
 /// An embedded stream.

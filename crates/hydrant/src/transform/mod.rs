@@ -13,6 +13,8 @@ mod inspect;
 
 mod run;
 
+mod bench;
+
 mod report;
 
 mod cases;
@@ -51,6 +53,8 @@ pub(crate) enum TransformCommand {
     },
     /// Runs a module on records of a file, and shows what becomes of each.
     Run(RunArgs),
+    /// Measures what a module costs a record, on the records of a file.
+    Bench(BenchArgs),
     /// Runs the cases of a transform, `tests/*.yaml` in its folder: each record together with the
     /// others, alone, and twice. Exit code 1 where one fails.
     Test(TestArgs),
@@ -99,6 +103,9 @@ pub(crate) struct ModuleArgs {
     /// Gives a component an empty WASI, as in the configuration.
     #[arg(long)]
     pub(crate) wasi: bool,
+    /// How long instances live, as in the configuration.
+    #[arg(long, value_enum)]
+    pub(crate) instances: Option<project::InstancesWord>,
 }
 
 /// What `run` takes.
@@ -122,6 +129,19 @@ pub(crate) struct RunArgs {
     /// Shows so many records; totals are of all.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) show: usize,
+}
+
+/// What `bench` takes.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) module: ModuleArgs,
+    /// The records: a file with one on each line (`-` is standard input); empty lines are skipped.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What `test` takes.
@@ -148,6 +168,7 @@ pub(crate) fn main(command: &TransformCommand) -> u8 {
         TransformCommand::Build(args) => build::main(args),
         TransformCommand::Inspect { module, json } => inspect::main(module, *json),
         TransformCommand::Run(args) => run::main(args),
+        TransformCommand::Bench(args) => bench::main(args),
         TransformCommand::Test(args) => test::main(args),
     };
     done.unwrap_or_else(|error| {

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hydrant_core::units::{ByteSize, parse_duration};
 use hydrant_transform::{
-    Compiled, GuestLevel, Limits, Settings, Targets, WasmEngine, WasmTransform,
+    Compiled, GuestLevel, Instances, Limits, Settings, Targets, WasmEngine, WasmTransform,
 };
 
-use super::project::{FILE, Project, read_json};
+use super::project::{FILE, InstancesWord, Project, read_json};
 use super::{ModuleArgs, usage};
 use crate::config::canonical;
+use crate::user_cache;
 
 /// Lines of a guest's log that are kept between two looks at them.
 const LINES_MAX: usize = 1_000;
@@ -40,6 +41,7 @@ pub(crate) struct How {
     pub(crate) memory: Option<String>,
     pub(crate) timeout: Option<String>,
     pub(crate) wasi: bool,
+    pub(crate) instances: InstancesWord,
 }
 
 impl How {
@@ -65,6 +67,7 @@ pub(crate) struct Module {
 impl Module {
     /// Reads and compiles a module: for `engine`, as time does not count in tests.
     pub(crate) fn read(engine: &WasmEngine, path: &Path, how: How) -> anyhow::Result<Self> {
+        user_cache::keep_compiled(engine);
         let compiled = Compiled::new(engine, &read(path)?, how.wasi)?;
         Ok(Self { compiled, how })
     }
@@ -75,12 +78,14 @@ impl Module {
             memory: args.memory.clone(),
             timeout: args.timeout.clone(),
             wasi: args.wasi,
+            instances: args.instances.unwrap_or_default(),
         };
         let mut path = args.module.clone();
         if path.is_dir() {
             let project = Project::read(&path)?;
             path = project.module();
             how.wasi |= project.manifest.wasi;
+            how.instances = args.instances.unwrap_or(project.manifest.instances);
             how.memory = how.memory.or(project.manifest.memory);
             how.timeout = how.timeout.or(project.manifest.timeout);
         }
@@ -96,12 +101,23 @@ impl Module {
         &self,
         config_json: &str,
     ) -> anyhow::Result<Result<(Arc<WasmTransform>, Lines), hydrant_transform::Error>> {
+        self.load_for(config_json, self.how.instances.into())
+    }
+
+    /// Loads it with a configuration, and instances that live so long.
+    pub(crate) fn load_for(
+        &self,
+        config_json: &str,
+        instances: Instances,
+    ) -> anyhow::Result<Result<(Arc<WasmTransform>, Lines), hydrant_transform::Error>> {
         let settings = Settings {
             config_json: config_json.to_owned(),
             delivery_stream: "test".to_owned(),
             limits: self.how.limits()?,
             targets: Targets::Passed,
             wasi: self.how.wasi,
+            instances,
+            ..Settings::default()
         };
         let lines = Lines::default();
         let log = lines.clone();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hydrant_transform::Instances;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -33,9 +34,32 @@ pub(crate) struct Manifest {
     /// Whether it needs `wasi: true`.
     #[serde(default)]
     pub(crate) wasi: bool,
+    /// How long its instances live, as in the configuration.
+    #[serde(default)]
+    pub(crate) instances: InstancesWord,
     /// Limits for its tests, as in the configuration.
     pub(crate) memory: Option<String>,
     pub(crate) timeout: Option<String>,
+}
+
+/// How long instances live, in words.
+#[derive(Deserialize, Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InstancesWord {
+    /// For one call.
+    #[default]
+    Fresh,
+    /// For many calls: a promise that none depends on an earlier one.
+    Reuse,
+}
+
+impl From<InstancesWord> for Instances {
+    fn from(word: InstancesWord) -> Self {
+        match word {
+            InstancesWord::Fresh => Self::Fresh,
+            InstancesWord::Reuse => Self::Reuse,
+        }
+    }
 }
 
 /// The languages that `build` knows.

@@ -42,12 +42,12 @@ pub(super) fn main(args: &RunArgs) -> anyhow::Result<u8> {
     let mut out = io::stdout().lock();
     let mut first = 0;
     for batch in records::batches(&records) {
-        let (verdicts, cost) = timed(&clock, &transform, batch, first);
+        let (verdicts, cost) = timed(&clock, &transform, batch, first)?;
         report.batch(batch, cost);
         print_log(&lines);
         for (i, (record, together)) in batch.iter().zip(verdicts).enumerate() {
             let number = first + i;
-            let (alone, cost) = timed(&clock, &transform, std::slice::from_ref(record), number);
+            let (alone, cost) = timed(&clock, &transform, std::slice::from_ref(record), number)?;
             // It was logged with the batch.
             drop(lines.take());
             let shown = Shown {
@@ -71,14 +71,14 @@ fn timed(
     transform: &WasmTransform,
     records: &[Trial],
     first: usize,
-) -> (Vec<verdict::Verdict>, Cost) {
+) -> anyhow::Result<(Vec<verdict::Verdict>, Cost)> {
     let started = clock.monotonic();
-    let verdicts = verdict::run(transform, records, first);
+    let verdicts = verdict::run(transform, records, first)?;
     let cost = Cost {
         time: clock.monotonic().saturating_sub(started),
-        memory_bytes: transform.take_peak_memory(),
+        memory_bytes: transform.tally().take_peak_memory(),
     };
-    (verdicts, cost)
+    Ok((verdicts, cost))
 }
 
 /// Says so where an error object is another module's.

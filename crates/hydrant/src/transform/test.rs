@@ -38,6 +38,7 @@ pub(super) fn main(args: &TestArgs) -> anyhow::Result<u8> {
         memory: project.manifest.memory.clone(),
         timeout: project.manifest.timeout.clone(),
         wasi: project.manifest.wasi,
+        instances: project.manifest.instances,
     };
     let path = args.module.clone().unwrap_or_else(|| project.module());
     let module = Module::read(&WasmEngine::for_tests()?, &path, how)?;
@@ -106,7 +107,7 @@ fn run(module: &Module, case: &Case, update: bool) -> anyhow::Result<Vec<String>
         (Err(error), _) => return Ok(vec![error.to_string()]),
         (Ok(loaded), _) => loaded,
     };
-    let together = verdict::run(&transform, &case.records, 0);
+    let together = verdict::run(&transform, &case.records, 0)?;
     let mut faults = match &case.wanted {
         Wanted::Golden(file) if update => {
             write_golden(file, &together)?;
@@ -116,7 +117,7 @@ fn run(module: &Module, case: &Case, update: bool) -> anyhow::Result<Vec<String>
         Wanted::Verdicts(expected) => compare(case, expected, &together),
         Wanted::Error(_) => Vec::new(),
     };
-    faults.extend(repeated(&transform, case, &together));
+    faults.extend(repeated(&transform, case, &together)?);
     if faults.len() > SHOWN_MAX {
         let more = faults.len() - SHOWN_MAX;
         faults.truncate(SHOWN_MAX);
@@ -149,16 +150,23 @@ fn compare(case: &Case, expected: &[Expected], verdicts: &[Verdict]) -> Vec<Stri
 }
 
 /// The same records again, and each alone, get the same verdicts.
-fn repeated(transform: &WasmTransform, case: &Case, together: &[Verdict]) -> Vec<String> {
+fn repeated(
+    transform: &WasmTransform,
+    case: &Case,
+    together: &[Verdict],
+) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
-    if verdict::run(transform, &case.records, 0) != together {
+    if verdict::run(transform, &case.records, 0)? != together {
         faults.push("run twice it gives different verdicts: a redo would not repeat it".to_owned());
     }
-    if case.together_only {
-        return faults;
-    }
-    for (i, (record, verdict)) in case.records.iter().zip(together).enumerate() {
-        let alone = verdict::run(transform, std::slice::from_ref(record), i);
+    let alone = if case.together_only {
+        0
+    } else {
+        together.len()
+    };
+    let each = case.records.iter().zip(together).take(alone);
+    for (i, (record, verdict)) in each.enumerate() {
+        let alone = verdict::run(transform, std::slice::from_ref(record), i)?;
         if alone.first() != Some(verdict) {
             let alone = alone.first().map(Verdict::to_json).unwrap_or_default();
             faults.push(format!(
@@ -169,7 +177,14 @@ fn repeated(transform: &WasmTransform, case: &Case, together: &[Verdict]) -> Vec
             ));
         }
     }
-    faults
+    if transform.tally().snapshot().broken_promises > 0 {
+        faults.push(
+            "an instance that was used again fails where a new one does not: leave out `instances: \
+             reuse`"
+                .to_owned(),
+        );
+    }
+    Ok(faults)
 }
 
 fn write_golden(file: &Path, verdicts: &[Verdict]) -> anyhow::Result<()> {

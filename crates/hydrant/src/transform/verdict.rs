@@ -1,7 +1,7 @@
 //! What became of one record, apart from those beside it.
 
 use hydrant_core::outcomes::{Outcomes, Overruns};
-use hydrant_core::stage::Transform as _;
+use hydrant_core::stage::{Blocked, Transform as _};
 use hydrant_transform::WasmTransform;
 use serde_json::{Map, Value as Json, json};
 
@@ -87,9 +87,16 @@ impl Output {
 }
 
 /// Runs records as one micro-batch; `first` is the number of the first.
-pub(crate) fn run(transform: &WasmTransform, records: &[Trial], first: usize) -> Vec<Verdict> {
-    let outcomes = transform.apply(&block(records, first), Overruns::Decide);
-    apart(&outcomes, records.len())
+///
+/// # Errors
+/// Where this machine cannot run the module.
+pub(crate) fn run(
+    transform: &WasmTransform,
+    records: &[Trial],
+    first: usize,
+) -> Result<Vec<Verdict>, Blocked> {
+    let outcomes = transform.apply(&block(records, first), Overruns::Decide)?;
+    Ok(apart(&outcomes, records.len()))
 }
 
 fn apart(outcomes: &Outcomes, records: usize) -> Vec<Verdict> {

@@ -10,7 +10,7 @@ use hydrant::runtime::{Pool, RealClock};
 use hydrant_core::budget::{Account, Budget};
 use hydrant_core::outcomes::{Outcomes, OutcomesBuilder, Overruns};
 use hydrant_core::stage::{
-    Block, Chunk, Completed, Encode, EncodeError, Encoder, LaneInfo, ObjectId, ObjectMeta,
+    Block, Blocked, Chunk, Completed, Encode, EncodeError, Encoder, LaneInfo, ObjectId, ObjectMeta,
     ObjectSink, ObjectUpload, Piece, Prepared, Read, SinkError, Source, SourceError, Transform,
 };
 use hydrant_core::state::{LaneState, LaneStore, StateError, StateStore};
@@ -172,7 +172,7 @@ impl Transform for NotingTransform {
         Digest::of(b"noting")
     }
 
-    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
+    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Result<Outcomes, Blocked> {
         self.0
             .transform_threads
             .lock()
@@ -187,7 +187,7 @@ impl Transform for NotingTransform {
         for i in 0..batch.len() {
             outcomes.output(u32::try_from(i).unwrap(), batch.data(i), &[]);
         }
-        outcomes.build()
+        Ok(outcomes.build())
     }
 }
 

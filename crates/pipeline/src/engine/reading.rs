@@ -153,6 +153,7 @@ impl Engine<'_> {
         self.flush = Some(match why {
             Ended::LaneEnd => SealReason::LaneEnd,
             Ended::Stopped => SealReason::Stop,
+            Ended::Replaced => SealReason::Replaced,
             Ended::Redone => SealReason::Redo,
         });
     }

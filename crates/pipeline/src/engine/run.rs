@@ -44,6 +44,8 @@ pub(crate) enum Ended {
     LaneEnd,
     /// It was told to stop, and everything read is delivered.
     Stopped,
+    /// Another version is in force, and everything read under this one is delivered.
+    Replaced,
     /// The range of the intent is delivered.
     Redone,
 }
@@ -215,6 +217,8 @@ impl<'a> Engine<'a> {
     }
 
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Ended, LaneError> {
+        let versions = self.context.versions.clone();
+        let mut replaced = versions.replaced(&self.ranges.plan);
         loop {
             self.dispatch();
             self.start_read();
@@ -229,6 +233,7 @@ impl<'a> Engine<'a> {
             tokio::select! {
                 biased;
                 () = told_to_stop(stop), if may_stop => self.stop_reading(Ended::Stopped),
+                () = &mut replaced, if may_stop => self.stop_reading(Ended::Replaced),
                 delivered = pending(&mut self.delivering) => {
                     self.moves_on();
                     self.delivered(delivered?);

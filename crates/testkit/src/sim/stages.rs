@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use hydrant_core::outcomes::{Failure, Outcomes, OutcomesBuilder, Overruns};
 use hydrant_core::stage::{
-    Chunk, Encode, EncodeError, Encoder, ErrorFormat, FailedRecord, LostRecords, Piece, Prepared,
-    Transform,
+    Blocked, Chunk, Encode, EncodeError, Encoder, ErrorFormat, FailedRecord, LostRecords, Piece,
+    Prepared, Transform,
 };
 use hydrant_core::{Digest, Records};
 
@@ -54,7 +54,7 @@ impl Transform for SimTransform {
         Digest::of(self.variant.as_bytes())
     }
 
-    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
+    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Result<Outcomes, Blocked> {
         let mut outcomes = OutcomesBuilder::default();
         for i in 0..batch.len() {
             let record = u32::try_from(i).expect("a small batch");
@@ -75,7 +75,7 @@ impl Transform for SimTransform {
                 }
             }
         }
-        outcomes.build()
+        Ok(outcomes.build())
     }
 }
 
@@ -88,7 +88,7 @@ impl Transform for Passing {
         Digest::of(b"passing")
     }
 
-    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
+    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Result<Outcomes, Blocked> {
         let keys = self.0.iter();
         let keys: Vec<_> = keys
             .map(|(name, value)| ((*name).into(), (*value).into()))
@@ -97,7 +97,7 @@ impl Transform for Passing {
         for (record, i) in (0..).zip(0..batch.len()) {
             outcomes.output(record, batch.data(i), &keys);
         }
-        outcomes.build()
+        Ok(outcomes.build())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs a processor over a micro-batch, record by record.
 
 use hydrant_core::outcomes::{Failure, Outcomes, OutcomesBuilder, Overruns, PartitionKeys};
-use hydrant_core::stage::Transform;
+use hydrant_core::stage::{Blocked, Transform};
 use hydrant_core::{Digest, Records};
 
 /// Outputs of a micro-batch may take so much, or twice what its records take, whichever is more:
@@ -151,7 +151,7 @@ impl<P: Processor> Transform for Each<P> {
         Digest::of_parts(&parts)
     }
 
-    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Outcomes {
+    fn apply(&self, batch: &Records, _overruns: Overruns<'_>) -> Result<Outcomes, Blocked> {
         let mut builder = OutcomesBuilder::with_capacity(batch.len(), batch.data_bytes());
         let mut outputs = Outputs::default();
         let twice = 2 * (batch.data_bytes() + OUTPUT_BYTES * batch.len());
@@ -177,7 +177,7 @@ impl<P: Processor> Transform for Each<P> {
                 }
             }
         }
-        builder.build()
+        Ok(builder.build())
     }
 }
 
@@ -214,7 +214,9 @@ pub(super) mod testing {
         for (i, record) in (0_u64..).zip(records) {
             batch.push(Position::from_u64(i), 0, b"", record);
         }
-        transform.apply(&batch.build(), Overruns::Decide)
+        transform
+            .apply(&batch.build(), Overruns::Decide)
+            .expect("built in, never blocked")
     }
 
     /// The verdicts as lines: see [`verdicts::lines`].

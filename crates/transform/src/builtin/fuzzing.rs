@@ -21,10 +21,14 @@ fn apply(stage: &dyn Transform, record: &[u8]) -> Outcomes {
     let mut batch = RecordsBuilder::default();
     batch.push(Position::from_u64(1), 0, b"", record);
     let batch = batch.build();
-    let outcomes = stage.apply(&batch, Overruns::Decide);
+    let outcomes = stage
+        .apply(&batch, Overruns::Decide)
+        .expect("never blocked");
     let ended = usize::from(!outcomes.is_empty()) + outcomes.dropped as usize;
     assert_eq!(ended + outcomes.failures.len(), 1, "one verdict");
-    let again = stage.apply(&batch, Overruns::Decide);
+    let again = stage
+        .apply(&batch, Overruns::Decide)
+        .expect("never blocked");
     assert_eq!(
         format!("{outcomes:?}"),
         format!("{again:?}"),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use hydrant_core::Records;
 use hydrant_core::outcomes::{Call, Failure, Outcomes, OutcomesBuilder, Overruns};
+use hydrant_core::stage::Blocked;
 
 use super::answer::Problem;
 use super::bindings::{Outcome, Routing};
 use super::call::{Answer, Patience};
 use super::limits::{MESSAGE_MAX_BYTES, truncated};
-use super::transform::WasmTransform;
+use super::transform::{OnTrap, WasmTransform};
 
 /// The kind of failure, as object keys name it.
 const KIND: &str = "processing-failed";
@@ -33,6 +34,11 @@ pub(super) struct Bisect<'a> {
     output_limit: usize,
     output_bytes: usize,
     isolated: usize,
+    /// Records that are given up, not by the guest's own word.
+    given_up: usize,
+    /// A call has failed: from now on only what new instances say counts, so that it is not asked
+    /// for twice.
+    suspicious: bool,
 }
 
 impl<'a> Bisect<'a> {
@@ -49,24 +55,39 @@ impl<'a> Bisect<'a> {
             output_limit: transform.limits.output_limit(batch.data_bytes()),
             output_bytes: 0,
             isolated: 0,
+            given_up: 0,
+            suspicious: false,
         }
     }
 
-    pub(super) fn run(mut self) -> Outcomes {
+    pub(super) fn run(mut self) -> Result<Outcomes, Blocked> {
         if !self.batch.is_empty() {
-            self.part(0..self.batch.len());
+            self.part(0..self.batch.len())?;
         }
-        self.builder.build()
+        let outcomes = self.builder.build();
+        // What a redo repeats was decided before.
+        let pauses = self.transform.on_trap == OnTrap::Pause
+            && matches!(self.overruns, Overruns::Decide)
+            && self.given_up > 0
+            && self.given_up == self.batch.len();
+        if pauses {
+            return Err(paused(&outcomes));
+        }
+        Ok(outcomes)
     }
 
-    fn part(&mut self, part: Range<usize>) {
+    fn part(&mut self, part: Range<usize>) -> Result<(), Blocked> {
         let problem = match self.call(part.clone()) {
             Ok(answer) => {
                 self.output_bytes += answer.weight;
-                return self.take(part, answer.outcomes);
+                self.take(part, answer.outcomes);
+                return Ok(());
             }
+            // What this machine lacks is no verdict on a record.
+            Err(Problem::Host(reason)) => return Err(cannot_run(&reason)),
             Err(problem) => problem,
         };
+        self.suspicious = true;
         if problem == Problem::TimedOut && matches!(self.overruns, Overruns::Decide) {
             self.builder.overrun(place(&part));
         }
@@ -76,16 +97,20 @@ impl<'a> Bisect<'a> {
                  failed one by one; the last reason: {}",
                 self.message(&problem)
             );
-            return part.for_each(|i| self.failed(i, "Transform.TooManyPoisonRecords", &message));
+            self.given_up += part.len();
+            part.for_each(|i| self.failed(i, "Transform.TooManyPoisonRecords", &message));
+            return Ok(());
         }
         if part.len() == 1 {
             self.isolated += 1;
+            self.given_up += 1;
             let message = self.message(&problem);
-            return self.failed(part.start, code(&problem), &message);
+            self.failed(part.start, code(&problem), &message);
+            return Ok(());
         }
         let middle = part.start.midpoint(part.end);
-        self.part(part.start..middle);
-        self.part(middle..part.end);
+        self.part(part.start..middle)?;
+        self.part(middle..part.end)
     }
 
     fn call(&self, part: Range<usize>) -> Result<Answer, Problem> {
@@ -98,6 +123,35 @@ impl<'a> Bisect<'a> {
         };
         // What is left of the whole: many parts together stay within it too.
         let output_limit = self.output_limit.saturating_sub(self.output_bytes);
+        if let (Patience::Limited(limit), false) = (patience, self.suspicious) {
+            let transform = self.transform;
+            match transform.call_again(self.batch, part.clone(), limit, output_limit) {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(_)) => {
+                    let answer = self.try_call(part, patience, output_limit);
+                    if answer.is_ok() {
+                        transform.tally.promise_broken();
+                        tracing::warn!(
+                            module = transform.module,
+                            "an instance that was used again failed where a new one answers: the \
+                             transform does not keep the promise of `instances: reuse`"
+                        );
+                    }
+                    return answer;
+                }
+                None => {}
+            }
+        }
+        self.try_call(part, patience, output_limit)
+    }
+
+    /// Asks a new instance, and tries again where this machine cannot run it.
+    fn try_call(
+        &self,
+        part: Range<usize>,
+        patience: Patience,
+        output_limit: usize,
+    ) -> Result<Answer, Problem> {
         let call = || {
             self.transform
                 .call(self.batch, part.clone(), patience, output_limit)
@@ -112,10 +166,7 @@ impl<'a> Bisect<'a> {
                 answer => return answer,
             }
         }
-        match call() {
-            Err(Problem::Host(reason)) => give_up(&reason),
-            answer => answer,
-        }
+        call()
     }
 
     fn limit(&self, part: &Range<usize>) -> Duration {
@@ -197,15 +248,28 @@ impl<'a> Bisect<'a> {
             Problem::Refused(reason) => {
                 format!("the transform refused its configuration: {reason}")
             }
-            Problem::Host(reason) => give_up(reason),
+            Problem::Host(reason) => reason.clone(),
         }
     }
 }
 
-/// Ends the job: what this machine lacks is no verdict on a record, and outcomes have no error.
-/// Nothing is lost by it, as the pipeline does the batch again later.
-fn give_up(reason: &str) -> ! {
-    panic!("a transform cannot be run on this machine now, and the batch waits: {reason}")
+fn cannot_run(reason: &str) -> Blocked {
+    Blocked(format!(
+        "a transform cannot be run on this machine now, and the batch waits: {reason}"
+    ))
+}
+
+/// Why a batch waits of which every record failed.
+fn paused(outcomes: &Outcomes) -> Blocked {
+    let (module, message) = outcomes
+        .failures
+        .first()
+        .map_or(("", ""), |one| (&one.origin, &one.message));
+    Blocked(format!(
+        "it pauses (`on_trap: pause`), as every record of a micro-batch failed in the module \
+         {module}: {message}; mend the module and reload, or let them go to the error output with \
+         `on_trap: error_output`"
+    ))
 }
 
 fn code(problem: &Problem) -> &'static str {
@@ -214,8 +278,9 @@ fn code(problem: &Problem) -> &'static str {
         Problem::TimedOut => "Transform.TimedOut",
         Problem::MemoryLimit => "Transform.MemoryLimit",
         Problem::OutputLimit => "Transform.OutputLimit",
-        Problem::InvalidOutput(_) | Problem::Refused(_) => "Transform.InvalidOutput",
-        Problem::Host(reason) => give_up(reason),
+        Problem::InvalidOutput(_) | Problem::Refused(_) | Problem::Host(_) => {
+            "Transform.InvalidOutput"
+        }
     }
 }
 
@@ -235,14 +300,13 @@ mod tests {
     use std::sync::Arc;
 
     use hydrant_core::outcomes::Overruns;
-    use hydrant_core::stage::Transform;
+    use hydrant_core::stage::{Blocked, Transform};
     use hydrant_core::{Position, RecordsBuilder};
 
     use super::super::engine::cramped;
     use super::super::transform::{Settings, WasmTransform};
 
     #[test]
-    #[should_panic(expected = "a transform cannot be run on this machine now")]
     fn a_machine_without_memory_makes_no_verdict() {
         let module = include_bytes!("../../tests/it/hostile.wasm");
         let log = Arc::new(|_, _: &str| ());
@@ -251,6 +315,11 @@ mod tests {
         let mut batch = RecordsBuilder::default();
         batch.push(Position::from_u64(1), 1, b"", b"same");
         batch.push(Position::from_u64(2), 1, b"", b"alloc");
-        transform.apply(&batch.build(), Overruns::Decide);
+        let blocked = transform.apply(&batch.build(), Overruns::Decide);
+        let Blocked(reason) = blocked.expect_err("no verdict");
+        assert!(
+            reason.contains("cannot be run on this machine now"),
+            "{reason}"
+        );
     }
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hydrant_core::Records;
@@ -13,8 +12,10 @@ use super::backtrace;
 use super::bindings::{BatchInfo, Incoming, Outcome, Transform, TransformPre};
 use super::command::{self, Command, Exit};
 use super::engine::TICK;
+use super::idle::Living;
 use super::limits::{MESSAGE_MAX_BYTES, State, truncated};
 use super::module::Ready;
+use super::tally::thread_cpu;
 use super::transform::WasmTransform;
 use super::world::World;
 
@@ -52,37 +53,88 @@ impl WasmTransform {
         let count = part.len();
         // Before the time of the call begins.
         let _entered = self.engine.gate().enter(self.limits.memory_bytes);
+        let began = thread_cpu();
         let mut store = self.store(patience, output_limit);
         store.data_mut().world = World::of(batch, part.start, count);
+        let mut made = None;
         let answered = match &self.ready {
-            Ready::Component(pre) => self.ask(pre, &mut store, batch, part),
+            Ready::Component(pre) => self.instance(pre, &mut store).and_then(|instance| {
+                let outcomes = self.ask(&instance, &mut store, batch, part);
+                made = Some(instance);
+                outcomes
+            }),
             Ready::Command(command) => self.run(command, &mut store, batch, part, output_limit),
         };
+        let answer = answered.and_then(|all| checked(all, count, &mut store, output_limit));
+        self.count(count, began, &store, &answer, false);
+        if let (Ok(_), Some(instance)) = (&answer, made) {
+            self.keep(Living { store, instance });
+        }
+        answer
+    }
+
+    /// Asks an instance that has answered before, if there is one. Where it gives no answer, that may
+    /// come of earlier calls, so that it does not count against a record.
+    pub(super) fn call_again(
+        &self,
+        batch: &Records,
+        part: Range<usize>,
+        limit: Duration,
+        output_limit: usize,
+    ) -> Option<Result<Answer, Problem>> {
+        let idle = self.idle.as_ref()?;
+        let _entered = self.engine.gate().enter(self.limits.memory_bytes);
+        let mut living = idle.take()?;
+        let (began, count) = (thread_cpu(), part.len());
+        let Living { store, instance } = &mut living;
+        store.data_mut().begin_again();
+        store.data_mut().world = World::of(batch, part.start, count);
+        self.arm(store, Patience::Limited(limit), output_limit);
+        let answer = self
+            .ask(instance, store, batch, part)
+            .and_then(|outcomes| checked(outcomes, count, store, output_limit));
+        self.count(count, began, store, &answer, true);
+        if answer.is_ok() {
+            self.keep(living);
+        }
+        Some(answer)
+    }
+
+    /// Keeps an instance for the next call where instances are used again, unless it has grown to
+    /// where one of its next calls could meet the limit: memory of a guest never shrinks.
+    fn keep(&self, living: Living) {
+        let bytes = living.store.data().memory_used(&self.limits);
+        if let Some(idle) = &self.idle
+            && bytes <= self.limits.memory_bytes / 2
+        {
+            idle.keep(&self.engine, living, bytes);
+        }
+    }
+
+    fn count(
+        &self,
+        records: usize,
+        began: Duration,
+        store: &Store<State>,
+        answer: &Result<Answer, Problem>,
+        reused: bool,
+    ) {
         let memory = store.data().memory_used(&self.limits);
-        self.peak_memory.fetch_max(memory, Ordering::Relaxed);
-        let outcomes = answered?;
-        store.data_mut().log_stderr();
-        if outcomes.len() != count {
-            let answered = outcomes.len();
-            return Err(Problem::InvalidOutput(format!(
-                "it answered with {answered} outcomes for {count} records"
-            )));
+        let cpu = thread_cpu().saturating_sub(began);
+        self.tally.called(records, cpu, memory, reused);
+        match answer {
+            Ok(answer) => self.tally.answered(&answer.outcomes),
+            Err(problem) => self.tally.failed(problem),
         }
-        let weight = outcomes.iter().map(weight).fold(0, usize::saturating_add);
-        if weight > output_limit {
-            return Err(Problem::OutputLimit);
-        }
-        Ok(Answer { outcomes, weight })
     }
 
     fn ask(
         &self,
-        pre: &TransformPre<State>,
+        instance: &Transform,
         store: &mut Store<State>,
         batch: &Records,
         part: Range<usize>,
     ) -> Result<Vec<Outcome>, Problem> {
-        let instance = self.instance(pre, store)?;
         let input = Input::of(batch, part);
         let info = BatchInfo {
             delivery_stream: &self.delivery_stream,
@@ -166,11 +218,20 @@ impl WasmTransform {
         let state = State::new(&self.limits, self.log.clone());
         let mut store = Store::new(self.engine.raw(), state);
         store.limiter(|state| state);
+        self.arm(&mut store, patience, output_limit);
+        store
+    }
+
+    /// Sets the limits of the call that comes.
+    fn arm(&self, store: &mut Store<State>, patience: Patience, output_limit: usize) {
         // Bounds what the host takes in before it can look at it. Each item costs less of it than
         // `weight` says, so that it never decides what `weight` would not.
         store.set_hostcall_fuel(output_limit);
         match patience {
-            Patience::Limited(limit) => store.set_epoch_deadline(ticks(limit)),
+            Patience::Limited(limit) => {
+                store.epoch_deadline_trap();
+                store.set_epoch_deadline(ticks(limit));
+            }
             Patience::Endless(limit) => {
                 let (mut passed, module) = (limit, self.module.clone());
                 store.set_epoch_deadline(ticks(limit));
@@ -183,8 +244,28 @@ impl WasmTransform {
                 });
             }
         }
-        store
     }
+}
+
+/// Looks at what a guest answered for `count` records.
+fn checked(
+    outcomes: Vec<Outcome>,
+    count: usize,
+    store: &mut Store<State>,
+    output_limit: usize,
+) -> Result<Answer, Problem> {
+    store.data_mut().log_stderr();
+    if outcomes.len() != count {
+        let answered = outcomes.len();
+        return Err(Problem::InvalidOutput(format!(
+            "it answered with {answered} outcomes for {count} records"
+        )));
+    }
+    let weight = outcomes.iter().map(weight).fold(0, usize::saturating_add);
+    if weight > output_limit {
+        return Err(Problem::OutputLimit);
+    }
+    Ok(Answer { outcomes, weight })
 }
 
 /// The columns of a part that must be made for the guest.

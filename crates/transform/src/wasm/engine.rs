@@ -1,15 +1,19 @@
 //! The engine that all transforms of a process share: compiler settings, and the thread whose
 //! ticks limit the time of calls.
 
+use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, WasmFeatures};
 
 use super::backtrace::GATHERED_MAX;
+use super::cache::{Cache, Code};
 use super::gate::Gate;
 use crate::Error;
 
@@ -24,6 +28,11 @@ pub struct WasmEngine(Arc<Inner>);
 struct Inner {
     engine: Engine,
     gate: Gate,
+    /// Where compiled modules are kept, once that is said.
+    cache: OnceLock<Cache>,
+    /// Bytes that instances between two calls may hold, and do.
+    idle_limit: AtomicUsize,
+    idle: AtomicUsize,
     ticker: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
 
@@ -64,6 +73,9 @@ impl WasmEngine {
         Ok(Self(Arc::new(Inner {
             engine,
             gate: Gate::open(),
+            cache: OnceLock::new(),
+            idle_limit: AtomicUsize::new(usize::MAX),
+            idle: AtomicUsize::new(0),
             ticker: Some((stop, thread)),
         })))
     }
@@ -74,12 +86,62 @@ impl WasmEngine {
         self.0.gate.limit(bytes);
     }
 
+    /// Keeps compiled modules in this folder from now on, and loads from there what is kept. Whoever
+    /// can write to it can make this process run anything: give it a folder of its own.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made, or is not this user's alone.
+    pub fn keep_compiled_in(&self, dir: &Path) -> io::Result<()> {
+        let cache = Cache::open(dir)?;
+        // The first one stays.
+        drop(self.0.cache.set(cache));
+        Ok(())
+    }
+
+    /// Compiles a module, or loads it where it was before.
+    pub(super) fn compiled<C: Code>(&self, module: &[u8]) -> wasmtime::Result<C> {
+        match self.0.cache.get() {
+            Some(cache) => cache.get(self.raw(), module),
+            None => C::compile(self.raw(), module),
+        }
+    }
+
+    /// Lets instances between two calls (`instances: reuse`) hold so many bytes together; what would
+    /// be more is dropped, and made anew for its next call.
+    pub fn limit_idle(&self, bytes: usize) {
+        self.0.idle_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Room for an instance of so many bytes that waits, if there is some.
+    pub(super) fn keep(&self, bytes: usize) -> Option<Kept> {
+        let kept = Kept {
+            engine: self.clone(),
+            bytes,
+        };
+        let before = self.0.idle.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= self.0.idle_limit.load(Ordering::Relaxed);
+        // Given back by its end where it is not handed out.
+        fits.then_some(kept)
+    }
+
     pub(super) fn gate(&self) -> &Gate {
         &self.0.gate
     }
 
     pub(super) fn raw(&self) -> &Engine {
         &self.0.engine
+    }
+}
+
+/// Room that an instance takes while it waits.
+pub(super) struct Kept {
+    engine: WasmEngine,
+    bytes: usize,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.engine.0.idle.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -107,6 +107,14 @@ impl State {
         }
     }
 
+    /// Makes ready for one more call of the same instance. What it has of memory and tables, it keeps.
+    pub(super) fn begin_again(&mut self) {
+        self.log_left = LOG_MAX_BYTES;
+        self.last_error = None;
+        // A growth that was refused is told of in the call that asked for it.
+        self.refused = false;
+    }
+
     /// Linear memory that was taken of so much.
     pub(super) fn memory_used(&self, limits: &Limits) -> usize {
         limits.memory_bytes.saturating_sub(self.memory_left)

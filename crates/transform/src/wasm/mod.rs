@@ -2,6 +2,8 @@
 
 mod engine;
 
+mod cache;
+
 mod bindings;
 
 mod module;
@@ -11,6 +13,10 @@ mod limits;
 mod targets;
 
 mod gate;
+
+mod tally;
+
+mod idle;
 
 mod world;
 
@@ -30,5 +36,6 @@ mod transform;
 
 pub use engine::WasmEngine;
 pub use limits::{GuestLevel, GuestLog, Limits};
+pub use tally::{PROBLEMS, Tally, TallySnapshot, VERDICTS};
 pub use targets::Targets;
-pub use transform::{Compiled, Settings, WasmTransform};
+pub use transform::{Compiled, Instances, OnTrap, Settings, WasmTransform};

@@ -58,7 +58,7 @@ pub(super) fn prepare(engine: &WasmEngine, module: &[u8], wasi: bool) -> Result<
             ));
         }
     }
-    let component = Component::from_binary(engine.raw(), module).map_err(|e| {
+    let component: Component = engine.compiled(module).map_err(|e| {
         Error::Module(format!(
             "is corrupted, or uses what is switched off here: {e:#}"
         ))

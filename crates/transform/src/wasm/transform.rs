@@ -1,10 +1,9 @@
 //! A loaded transform: the stage that the pipeline sees.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hydrant_core::outcomes::{Outcomes, Overruns};
-use hydrant_core::stage::Transform;
+use hydrant_core::stage::{Blocked, Transform};
 use hydrant_core::{Digest, Records};
 
 use super::answer::Problem;
@@ -12,10 +11,33 @@ use super::bindings::CONTRACT;
 use super::bisect::Bisect;
 use super::call::Patience;
 use super::engine::WasmEngine;
+use super::idle::Idle;
 use super::limits::{GuestLog, Limits};
 use super::module::{Ready, prepare};
+use super::tally::Tally;
 use super::targets::Targets;
 use crate::Error;
+
+/// How long an instance lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Instances {
+    /// For one call: what a call answers follows from it alone.
+    #[default]
+    Fresh,
+    /// For many calls of its thread's turn: the user's promise that no call depends on an earlier
+    /// one. What goes wrong is tried by a fresh one before it counts.
+    Reuse,
+}
+
+/// What becomes of a micro-batch of which every record makes the guest trap, or pass a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTrap {
+    /// Its records go to the error output.
+    #[default]
+    ErrorOutput,
+    /// It is blocked, so that its records wait for a module that is mended.
+    Pause,
+}
 
 /// What a transform is loaded with, beside its module.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +52,12 @@ pub struct Settings {
     pub targets: Targets,
     /// Whether a component may import WASI: it gets an empty one, with a clock that stands still.
     pub wasi: bool,
+    /// How long its instances live.
+    pub instances: Instances,
+    /// What becomes of a micro-batch that traps throughout.
+    pub on_trap: OnTrap,
+    /// Where its calls are counted.
+    pub tally: Arc<Tally>,
 }
 
 impl Settings {
@@ -66,7 +94,7 @@ impl Compiled {
 }
 
 /// A component of the world `hydrant:transform`, compiled, with its configuration. Calls share
-/// nothing: each has an instance of its own.
+/// nothing, as each has an instance of its own, unless the user has promised that they may.
 pub struct WasmTransform {
     pub(super) engine: WasmEngine,
     pub(super) ready: Ready,
@@ -77,8 +105,10 @@ pub struct WasmTransform {
     pub(super) log: GuestLog,
     /// The module's digest in hex: names the culprit in failures.
     pub(super) module: String,
-    /// The most linear memory that a call has taken, in bytes.
-    pub(super) peak_memory: AtomicUsize,
+    pub(super) on_trap: OnTrap,
+    /// Where instances wait for their next call; `None` where each is for one.
+    pub(super) idle: Option<Idle>,
+    pub(super) tally: Arc<Tally>,
     digest: Digest,
 }
 
@@ -112,10 +142,20 @@ impl WasmTransform {
             name,
         } = compiled;
         let config = settings.guest_config();
+        let reuse = settings.instances == Instances::Reuse;
+        if reuse && matches!(ready, Ready::Command(_)) {
+            return Err(Error::Config(
+                "a WASI command ends with its batch, so that its instances cannot be used again: \
+                 leave out `instances: reuse`, or build a component"
+                    .to_owned(),
+            ));
+        }
         let transform = Self {
             engine,
             ready,
-            peak_memory: AtomicUsize::new(0),
+            on_trap: settings.on_trap,
+            idle: reuse.then(Idle::default),
+            tally: settings.tally.clone(),
             config: config.to_owned(),
             delivery_stream: settings.delivery_stream.clone(),
             limits: settings.limits,
@@ -133,9 +173,9 @@ impl WasmTransform {
         &self.module
     }
 
-    /// The most linear memory that a call has taken since this was last asked, in bytes.
-    pub fn take_peak_memory(&self) -> usize {
-        self.peak_memory.swap(0, Ordering::Relaxed)
+    /// What its calls did.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     fn try_configure(&self) -> Result<(), Error> {
@@ -161,15 +201,14 @@ impl WasmTransform {
     }
 }
 
-/// # Panics
-/// `apply` does where this machine cannot run the guest, for want of memory say, after some tries:
-/// that is no verdict on records. The caller does the batch again later.
+/// `apply` is blocked where this machine cannot run the guest, for want of memory say, after some
+/// tries: that is no verdict on records. And with [`OnTrap::Pause`] where a batch traps throughout.
 impl Transform for WasmTransform {
     fn digest(&self) -> Digest {
         self.digest
     }
 
-    fn apply(&self, batch: &Records, overruns: Overruns<'_>) -> Outcomes {
+    fn apply(&self, batch: &Records, overruns: Overruns<'_>) -> Result<Outcomes, Blocked> {
         Bisect::new(self, batch, overruns).run()
     }
 }
@@ -180,14 +219,21 @@ const RULES: &[u8] = b"rules 2";
 /// Everything that decides outputs. Not the limit of time: its verdicts are recorded.
 fn digest(module: &Digest, config: &str, settings: &Settings) -> Digest {
     let limits = &settings.limits;
-    Digest::of_parts(&[
+    let (memory, output) = (limits.memory_bytes as u64, limits.output_bytes as u64);
+    let (memory, output) = (memory.to_le_bytes(), output.to_le_bytes());
+    let targets = [u8::from(settings.targets == Targets::Passed)];
+    let mut parts = vec![
         CONTRACT.as_bytes(),
         RULES,
         module.as_bytes(),
         config.as_bytes(),
         settings.delivery_stream.as_bytes(),
-        &(limits.memory_bytes as u64).to_le_bytes(),
-        &(limits.output_bytes as u64).to_le_bytes(),
-        &[u8::from(settings.targets == Targets::Passed)],
-    ])
+        &memory,
+        &output,
+        &targets,
+    ];
+    if settings.instances == Instances::Reuse {
+        parts.push(b"reuse");
+    }
+    Digest::of_parts(&parts)
 }

@@ -2,10 +2,9 @@
 
 use hydrant_core::Digest;
 use hydrant_core::outcomes::{Outcomes, Overruns};
-use hydrant_core::stage::Transform;
 use hydrant_transform::{GuestLevel, Limits, Settings, Targets, WasmTransform, verdicts};
 
-use crate::support::{ENGINE, batch, failures, log};
+use crate::support::{Answers as _, ENGINE, batch, failures, log};
 
 static CONTRACT_1_0: &[u8] = include_bytes!("contract-1.0.wasm");
 const DIGEST: &str = "5e900a417f03ec4e6e722570c6369395d9512a63a77b3d75865e9cccba7c4c7c";

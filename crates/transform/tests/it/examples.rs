@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use hydrant_core::outcomes::Overruns;
-use hydrant_core::stage::Transform;
 use hydrant_transform::{WasmTransform, verdicts};
 
-use crate::support::{apply, batch, example, load, texts};
+use crate::support::{Answers as _, apply, batch, example, load, texts};
 
 fn guest(folder: &str, module: &str) -> Arc<WasmTransform> {
     let config = String::from_utf8(example(folder, "config.json")).unwrap();

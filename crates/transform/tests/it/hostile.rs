@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use hydrant_core::outcomes::Overruns;
-use hydrant_core::stage::Transform;
 use hydrant_core::{Records, RecordsBuilder};
 use hydrant_transform::{GuestLevel, Limits, Settings, WasmTransform};
 
 use crate::support::{
-    ENGINE, HOSTILE, apply, batch, failures, hostile, load_limited, log, result, texts,
+    Answers as _, ENGINE, HOSTILE, apply, batch, failures, hostile, load_limited, log, result,
+    texts,
 };
 
 /// Records `0` to `n`, with the poison at some of them.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hydrant_core::outcomes::{Call, Overruns};
-use hydrant_core::stage::Transform;
 use hydrant_transform::{Limits, Settings, WasmEngine, WasmTransform};
 
-use crate::support::{HOSTILE, batch, failures, load_limited, log, result, texts};
+use crate::support::{Answers as _, HOSTILE, batch, failures, load_limited, log, result, texts};
 
 fn hasty(time: Duration) -> Arc<WasmTransform> {
     let limits = Limits {

@@ -4,9 +4,8 @@
 use std::time::Instant;
 
 use hydrant_core::outcomes::Overruns;
-use hydrant_core::stage::Transform;
 
-use crate::support::{batch, example, load};
+use crate::support::{Answers as _, batch, example, load};
 
 #[test]
 #[ignore = "a measurement, for a quiet machine"]

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hydrant_core::outcomes::Overruns;
-use hydrant_core::stage::Transform;
 use hydrant_transform::{GuestLevel, Limits, Settings, WasmTransform};
 
 use crate::support::{
-    ENGINE, Lines, apply, batch, failures, load, load_limited, log, result, texts,
+    Answers as _, ENGINE, Lines, apply, batch, failures, load, load_limited, log, result, texts,
 };
 
 static COMMAND: &[u8] = include_bytes!("command.wasm");

@@ -6,10 +6,11 @@ use hydrant_core::units::ByteSize;
 use hydrant_encode::{Delimiter, Format};
 use hydrant_sink::key::KeyFrom;
 use hydrant_transform::builtin::{Builtin, MetadataExtraction};
+use hydrant_transform::{Instances, OnTrap};
 
 use super::super::context::{ModuleUse, Partitioned};
 use super::super::fields::{Fields, Section};
-use super::super::kinds::{FilePath, Flag, Size, Time};
+use super::super::kinds::{FilePath, Flag, Size, Time, Word};
 use super::super::shapes::{AnyJson, List};
 use super::super::types::{
     DeliveryStreamConfig, DestinationConfig, Module, ProcessorConfig, SourceConfig, WasmConfig,
@@ -206,6 +207,23 @@ fn wasm(f: &mut Fields<'_>) -> Option<WasmConfig> {
     let timeout = f.or("timeout", "time that a call may take", timeout, "10s");
     let about = "gives a component an empty WASI, for runtimes that want one, such as Python's";
     let empty_world = f.or("wasi", about, Flag, "false");
+    let instances = f.or(
+        "instances",
+        "`fresh`: an instance for each call; `reuse`: a promise that no call depends on an earlier \
+         one, so that instances live on, which is faster",
+        Word(&[("fresh", Instances::Fresh), ("reuse", Instances::Reuse)]),
+        "fresh",
+    );
+    let on_trap = f.or(
+        "on_trap",
+        "where every record of a micro-batch traps or passes a limit: `error_output` sends them \
+         there, `pause` keeps them until the module is mended",
+        Word(&[
+            ("error_output", OnTrap::ErrorOutput),
+            ("pause", OnTrap::Pause),
+        ]),
+        "error_output",
+    );
     let module = module?;
     let found = module.is_file();
     if !found {
@@ -221,6 +239,8 @@ fn wasm(f: &mut Fields<'_>) -> Option<WasmConfig> {
         memory: memory?,
         timeout: timeout?,
         wasi: empty_world?,
+        instances: instances?,
+        on_trap: on_trap?,
     };
     if found {
         let (mark, path) = (f.mark_of("module"), format!("{}.module", f.path()));

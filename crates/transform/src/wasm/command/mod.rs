@@ -54,7 +54,7 @@ pub(super) struct Command(InstancePre<State>);
 impl Command {
     /// Compiles a command.
     pub(super) fn prepare(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, Error> {
-        let module = Module::from_binary(engine.raw(), bytes).map_err(|e| {
+        let module: Module = engine.compiled(bytes).map_err(|e| {
             Error::Module(format!(
                 "is corrupted, or uses what is switched off here: {e:#}"
             ))

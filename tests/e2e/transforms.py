@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree
 
+import determinism
 import harness
 from harness import ROOT, check
 
@@ -342,7 +343,8 @@ def a_lambda_handler(folder, name, source):
 
 
 def examples(folder):
-    """The checked-in modules pass their cases; those of other languages are built first."""
+    """The checked-in modules pass their cases; those of other languages are built first, and one of each
+    language makes a range again, as all do that are checked in in `determinism`; with HYDRANT_FULL=1 all of them."""
     for example in CHECKED_IN:
         out, _ = hydrant("test", example, folder=folder)
         check(" 0 failed" in out, out)
@@ -358,6 +360,10 @@ def examples(folder):
             hydrant("build", folder=project, environment=tools_of(language))
             out, _ = hydrant("test", folder=project)
             check(" 0 failed" in out, out)
+            if language != "c" and (FULL or name == names[0]):
+                wasi = {"wasi": True} if language == "python" else {}
+                case = determinism.example(project, *project.glob("*.wasm"), **wasi)
+                determinism.same_again(folder / "again", case, counts=(1,))
             shutil.rmtree(copy)
             print(f"example {name} in {language}", flush=True)
 

@@ -21,6 +21,7 @@ const SUITES: &[(&str, u64)] = &[
     ("bench", 120),
     ("demo", 180),
     ("redo", 180),
+    ("determinism", 300),
     ("processors", 240),
     ("repair", 180),
     ("twice", 120),

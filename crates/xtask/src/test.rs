@@ -17,7 +17,7 @@ use crate::{prerequisites, process};
 const SUITES: &[(&str, u64)] = &[
     ("reading", 60),
     ("check", 60),
-    ("transforms", 900),
+    ("transforms", 1200),
     ("bench", 120),
     ("demo", 180),
     ("redo", 180),

@@ -25,7 +25,9 @@ examples/log-to-json/rust=examples/log-to-json/rust/log_to_json.wasm
 examples/split-array=examples/split-array/split_array.wasm
 examples/dedupe-key=examples/dedupe-key/dedupe_key.wasm
 examples/enrich=examples/enrich/enrich.wasm
-examples/log-to-json/c=examples/log-to-json/c/log_to_json.wasm"
+examples/log-to-json/c=examples/log-to-json/c/log_to_json.wasm
+examples/redact/c=examples/redact/c/redact.wasm
+examples/csv-to-json/c=examples/csv-to-json/c/csv_to_json.wasm"
 
 # Guests of tests: folder, and where the module goes.
 GUESTS="testing/hostile=../crates/transform/tests/it/hostile.wasm
@@ -88,7 +90,8 @@ sources_digest() {
 transform_digest() {
     {
         case $1 in
-            */c) find templates/c "$1" -name '*.[ch]' | grep -v templates/c/transform.c ;;
+            # What it has of the templates it links to.
+            */c) find "$1" -name '*.[ch]' ;;
             *) printf '%s\n' Cargo.toml Cargo.lock wit/transform.wit sdk-rust/Cargo.toml "$1/Cargo.toml"; find sdk-rust/src "$1/src" -type f ;;
         esac
         find "$1" -maxdepth 1 '(' -name transform.yaml -o -name config.schema.json ')'
@@ -97,7 +100,7 @@ transform_digest() {
 
 # SHA-256 of what decides a command.
 command_digest() {
-    find templates/c "$1" -name '*.[ch]' | grep -v templates/c/transform.c | sort | xargs sha256sum | sha256sum | cut -d' ' -f1
+    find templates/c/hydrant.[ch] "$1" -name '*.[ch]' | sort | xargs sha256sum | sha256sum | cut -d' ' -f1
 }
 
 compile_command() {
@@ -137,8 +140,9 @@ hydrant_binary
 build
 [ -e "${FROZEN#*=}" ] || component "${FROZEN%%=*}" "${FROZEN#*=}"
 echo "# Written by build.sh: guest, module, SHA-256 of its sources, SHA-256 of the module." > modules.lock
-# By another compiler the same sources give other bytes: only by this one are they compared.
+# By other compilers the same sources give other bytes: only by these are they compared.
 echo "# Rust of $(/usr/bin/rustc --version)" >> modules.lock
+echo "# C of $(clang-19 --version | head -n 1), libc.a $(sha256sum /usr/lib/wasm32-wasi/libc.a | cut -d' ' -f1)" >> modules.lock
 for line in $EXAMPLES; do
     transform "${line%%=*}" "${line#*=}"
     echo "${line%%=*} ${line#*=} $(transform_digest "${line%%=*}") $(sha256sum "${line#*=}" | cut -d' ' -f1)" >> modules.lock

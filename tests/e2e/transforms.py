@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree
 
+import determinism
 import harness
 from harness import ROOT, check
 
@@ -29,6 +30,8 @@ CHECKED_IN = [
     EXAMPLES / "csv-to-json" / "rust",
     EXAMPLES / "log-to-json" / "rust",
     EXAMPLES / "log-to-json" / "c",
+    EXAMPLES / "redact" / "c",
+    EXAMPLES / "csv-to-json" / "c",
     EXAMPLES / "split-array",
     EXAMPLES / "dedupe-key",
     EXAMPLES / "enrich",
@@ -39,7 +42,7 @@ SOME = {
     "typescript": [],
     "python": ["csv-to-json"],
     "go": ["redact", "csv-to-json", "log-to-json"],
-    "c": ["log-to-json"],
+    "c": ["redact", "csv-to-json", "log-to-json"],
 }
 FULL = os.environ.get("HYDRANT_FULL") == "1"
 # The first time a compiler builds its library, or npm fetches: minutes on a busy machine.
@@ -340,7 +343,8 @@ def a_lambda_handler(folder, name, source):
 
 
 def examples(folder):
-    """The checked-in modules pass their cases; those of other languages are built first."""
+    """The checked-in modules pass their cases; those of other languages are built first, and one of each
+    language makes a range again, as all do that are checked in in `determinism`; with HYDRANT_FULL=1 all of them."""
     for example in CHECKED_IN:
         out, _ = hydrant("test", example, folder=folder)
         check(" 0 failed" in out, out)
@@ -356,19 +360,36 @@ def examples(folder):
             hydrant("build", folder=project, environment=tools_of(language))
             out, _ = hydrant("test", folder=project)
             check(" 0 failed" in out, out)
+            if language != "c" and (FULL or name == names[0]):
+                wasi = {"wasi": True} if language == "python" else {}
+                case = determinism.example(project, *project.glob("*.wasm"), **wasi)
+                determinism.same_again(folder / "again", case, counts=(1,))
             shutil.rmtree(copy)
             print(f"example {name} in {language}", flush=True)
 
 
-def modules_are_rebuilt(folder):
+def rust_compiler():
+    return subprocess.run(["/usr/bin/rustc", "--version"], capture_output=True, text=True).stdout.strip()
+
+
+def c_compiler():
+    """clang and its library, as `build.sh` notes them."""
+    library = pathlib.Path("/usr/lib/wasm32-wasi/libc.a")
+    if shutil.which("clang-19") is None or not library.is_file():
+        return "none"
+    said = subprocess.run(["clang-19", "--version"], capture_output=True, text=True).stdout.splitlines()
+    return f"{said[0]}, libc.a {hashlib.sha256(library.read_bytes()).hexdigest()}"
+
+
+def modules_are_rebuilt(folder, language, compiler):
     """By the compiler that built them, the same sources give the same bytes."""
     lock = (ROOT / "transforms" / "modules.lock").read_text().splitlines()
-    found = subprocess.run(["/usr/bin/rustc", "--version"], capture_output=True, text=True).stdout.strip()
-    if f"# Rust of {found}" not in lock:
-        print(f"!!! NOT RUN: the checked-in modules were not rebuilt, as the compiler here is another: {found}")
+    if f"# {language} of {compiler}" not in lock:
+        print(f"!!! NOT RUN: the modules in {language} were not rebuilt, as the compiler here is another: {compiler}")
         return
-    guests = [line.split(" ") for line in lock if not line.startswith(("#", "testing/")) and "/c " not in line]
-    for guest, _, _, digest in guests if FULL else guests[:1]:
+    guests = [line.split(" ") for line in lock if not line.startswith(("#", "testing/"))]
+    guests = [guest for guest in guests if guest[0].endswith("/c") == (language == "C")]
+    for guest, _, _, digest in guests if FULL or language == "C" else guests[:1]:
         module = folder / "rebuilt.wasm"
         hydrant("build", ROOT / "transforms" / guest, "--output", module, folder=folder)
         check(hashlib.sha256(module.read_bytes()).hexdigest() == digest, f"{guest} gives other bytes than are kept")
@@ -458,7 +479,8 @@ def test(folder):
     languages = ["c", "go", "javascript", "typescript", "python"]
     if has_rust(folder):
         languages.insert(0, "rust")
-        modules_are_rebuilt(folder)
+        modules_are_rebuilt(folder, "Rust", rust_compiler())
+    modules_are_rebuilt(folder, "C", c_compiler())
     for language in languages:
         place = folder / language
         place.mkdir()

@@ -17,11 +17,12 @@ use crate::{prerequisites, process};
 const SUITES: &[(&str, u64)] = &[
     ("reading", 60),
     ("check", 60),
-    ("transforms", 900),
+    ("transforms", 1200),
     ("bench", 120),
     ("demo", 180),
     ("redo", 180),
     ("reload", 180),
+    ("determinism", 300),
     ("processors", 240),
     ("repair", 180),
     ("twice", 120),

@@ -65,13 +65,15 @@ const GO: [File; 4] = [
     file!("hydrant.go", "templates/go/hydrant.go"),
     file!("transform.go", "templates/go/transform.go"),
 ];
-const C: [File; 7] = [
+const C: [File; 9] = [
     file!("transform.yaml", "templates/c/transform.yaml"),
     file!("README.md", "templates/c/README.md"),
     file!("tests/cases.yaml", "templates/c/tests/cases.yaml"),
     file!("lines.log", "templates/c/lines.log"),
     file!("hydrant.h", "templates/c/hydrant.h"),
     file!("hydrant.c", "templates/c/hydrant.c"),
+    file!("json.h", "templates/c/json.h"),
+    file!("json.c", "templates/c/json.c"),
     file!("transform.c", "templates/c/transform.c"),
 ];
 

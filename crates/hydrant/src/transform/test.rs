@@ -226,6 +226,8 @@ mod tests {
             "examples/csv-to-json/rust",
             "examples/log-to-json/rust",
             "examples/log-to-json/c",
+            "examples/redact/c",
+            "examples/csv-to-json/c",
             "examples/split-array",
             "examples/dedupe-key",
             "examples/enrich",

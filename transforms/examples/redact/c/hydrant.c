@@ -1,0 +1,1 @@
+../../../templates/c/hydrant.c

@@ -45,6 +45,7 @@ pub struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     rng: Arc<RealRng>,
     state: StateLog,
+    cpu: Arc<Pool>,
     parts: Parts,
 }
 
@@ -83,7 +84,7 @@ impl Service {
         );
         let parts = Parts {
             engine,
-            cpu,
+            cpu: cpu.clone(),
             io,
             clock: clock.clone(),
             rng: rng.clone(),
@@ -97,6 +98,7 @@ impl Service {
             clock,
             rng,
             state,
+            cpu,
             parts,
         };
         service.make_streams(config).await?;
@@ -156,10 +158,11 @@ impl Service {
         });
         let kept = opening.await?.context("data_dir cannot be written to")?;
         for one in config.delivery_streams.values() {
-            let versions =
-                StreamVersions::open(self.parts.clone(), kept.clone(), one.clone()).await?;
-            let (versions, parts) = (Arc::new(versions), self.parts.clone());
-            let delivery = Delivery::new(one.clone(), versions, parts).await?;
+            let mut parts = self.parts.clone();
+            // Its share of the threads: a stream whose guests loop does not hold up the others.
+            parts.cpu = self.cpu.share();
+            let versions = StreamVersions::open(parts.clone(), kept.clone(), one.clone()).await?;
+            let delivery = Delivery::new(one.clone(), Arc::new(versions), parts).await?;
             // Before anything is read: what this reader has not committed is kept from now on.
             if let Some(stream) = one
                 .source

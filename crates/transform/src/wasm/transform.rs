@@ -12,7 +12,7 @@ use super::bindings::CONTRACT;
 use super::bisect::Bisect;
 use super::call::Patience;
 use super::engine::WasmEngine;
-use super::limits::{GuestLog, Limits};
+use super::limits::{GuestLog, Limits, TABLE_MAX_ENTRIES};
 use super::module::{Ready, prepare};
 use super::targets::Targets;
 use crate::Error;
@@ -153,6 +153,9 @@ impl WasmTransform {
             Problem::MemoryLimit => wrong(format!(
                 "it needs more memory than the limit of {} bytes",
                 self.limits.memory_bytes
+            )),
+            Problem::TableLimit => wrong(format!(
+                "it needs a table of more than {TABLE_MAX_ENTRIES} entries"
             )),
             Problem::OutputLimit => wrong("its answer to `configure` is too long".to_owned()),
             Problem::InvalidOutput(reason) => wrong(reason),

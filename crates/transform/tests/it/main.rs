@@ -12,7 +12,11 @@ mod examples;
 
 mod hostile;
 
+mod kinds;
+
 mod modules;
+
+mod poison;
 
 mod overruns;
 

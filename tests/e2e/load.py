@@ -51,8 +51,6 @@ class Load:
 class SteadyLoad:
     """A running load at an even pace, by one process, until it is ended."""
 
-    # On average, with what is around the pad.
-    RECORD_BYTES = sum(PAD_BYTES) // 2 + 25
     BATCHES_A_SECOND = 5
 
     @dataclasses.dataclass
@@ -62,11 +60,12 @@ class SteadyLoad:
         slowest: float  # seconds of the longest call
         error: str | None
 
-    def __init__(self, port, stream, bytes_a_second):
-        batch = bytes_a_second // self.RECORD_BYTES // self.BATCHES_A_SECOND
+    def __init__(self, port, stream, bytes_a_second, sender=None):
+        sender = sender or Sender
+        batch = bytes_a_second // sender.RECORD_BYTES // self.BATCHES_A_SECOND
         self.records_a_second = batch * self.BATCHES_A_SECOND
         self.results, self.stop, self.count = SPAWN.Queue(), SPAWN.Event(), SPAWN.Value("q", 0)
-        args = (port, stream, batch, 1 / self.BATCHES_A_SECOND, self.stop, self.count, self.results)
+        args = (sender, port, stream, batch, 1 / self.BATCHES_A_SECOND, self.stop, self.count, self.results)
         self.worker = SPAWN.Process(target=steady, args=args, daemon=True)
         self.worker.start()
 
@@ -84,9 +83,9 @@ class SteadyLoad:
         return self.Result(*result)
 
 
-def steady(port, stream, batch, every, stop, count, results):
+def steady(make, port, stream, batch, every, stop, count, results):
     end_with_parent()
-    sender, slowest, error = Sender(port, stream, random.Random(1)), 0, None
+    sender, slowest, error = make(port, stream, random.Random(1)), 0, None
     try:
         due = time.monotonic()
         while not stop.wait(max(0, due - time.monotonic())):
@@ -115,6 +114,9 @@ def work(port, stream, ids, results):
 
 
 class Sender:
+    # On average, with what is around the pad.
+    RECORD_BYTES = sum(PAD_BYTES) // 2 + 25
+
     def __init__(self, port, stream, rng):
         self.port, self.stream, self.rng = port, stream, rng
         self.noise = base64.b64encode(os.urandom(NOISE_BYTES)).decode()

@@ -1,10 +1,11 @@
 //! How the byte budget is divided (`DESIGN.md`, section 5).
 //!
 //! Set aside at the start is what finishing a range needs, at most three quarters of it: per core a
-//! guest and what an encoder gives, so that sealing always frees memory; what guests that are used
-//! again hold between their calls, at most an eighth; and what the logs of the
-//! configured streams keep for their readers, at most a sixteenth. Of what is left half is
-//! split evenly among the delivery streams as their own, and an eighth is the API's: puts go on
+//! guest and what an encoder gives, so that sealing always frees memory, and a guest more where
+//! delivery streams share the cores, so that one whose guests loop does not hold up the others; what
+//! guests that are used again hold between their calls, at most an eighth; and what the logs of the
+//! configured streams keep for their readers, at most a sixteenth. Of what is left half is split
+//! evenly among the delivery streams as their own, and an eighth is the API's: puts go on
 //! while a destination is slow, and what waits for it lies in the log. The rest goes to whoever
 //! comes first.
 
@@ -39,11 +40,11 @@ pub(crate) fn log_cache_bytes(config: &Config) -> usize {
 /// Divides the budget, and tells the engine what it has for guests.
 pub(crate) fn divide(config: &Config, cores: usize, engine: &WasmEngine) -> Memory {
     let capacity = config.memory.as_usize();
-    let guests = cores.saturating_mul(guest_bytes(config));
     let idle = cores.saturating_mul(idle_bytes(config)).min(capacity / 8);
-    let guests = guests.min(capacity / 2 - idle);
-    engine.limit_memory(guests);
+    let guests = guests(config, cores, capacity / 2 - idle);
+    engine.limit_memory(guests.all, guests.for_others);
     engine.limit_idle(idle);
+    let guests = guests.all;
     let encoders = cores.saturating_mul(ENCODER_BYTES).min(capacity / 4);
     let aside = guests + idle + encoders + config.streams.len() * log_cache_bytes(config);
     let budget = Budget::new(capacity);
@@ -57,6 +58,28 @@ pub(crate) fn divide(config: &Config, cores: usize, engine: &WasmEngine) -> Memo
     Memory {
         budget,
         _aside: permit,
+    }
+}
+
+/// What guests have, and how much of it one delivery stream leaves to the others.
+struct Guests {
+    all: usize,
+    for_others: usize,
+}
+
+fn guests(config: &Config, cores: usize, most: usize) -> Guests {
+    let streams = config.delivery_streams.values();
+    let sizes: Vec<usize> = streams
+        .map(guest_bytes_of)
+        .filter(|size| *size > 0)
+        .collect();
+    let largest = guest_bytes(config);
+    let is_shared = sizes.len() > 1;
+    // The spare thread of the pool runs one, too.
+    let places = cores + usize::from(is_shared);
+    Guests {
+        all: places.saturating_mul(largest).min(most),
+        for_others: if is_shared { largest } else { 0 },
     }
 }
 
@@ -89,8 +112,39 @@ pub(crate) fn guest_bytes_of(stream: &DeliveryStreamConfig) -> usize {
 mod tests {
     use hydrant_transform::WasmEngine;
 
-    use super::{API, ASIDE, divide};
+    use super::{API, ASIDE, divide, guests};
     use crate::config;
+
+    #[test]
+    fn streams_that_share_the_cores_have_a_guest_more_and_leave_one_to_each_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("hydrant.yaml");
+        let stream = |name: &str| {
+            format!(
+                "  {name}:\n    source: {{ kinesis: {{ stream: clicks }} }}\n    processors:\n      \
+                 - wasm: {{ module: m.wasm, memory: 32MiB }}\n    \
+                 destination: {{ stdout: {{}} }}\n"
+            )
+        };
+        std::fs::write(folder.path().join("m.wasm"), b"\0asm").expect("written");
+        for (streams, cores, all, for_others) in [
+            (&["a"][..], 2, 64, 0),
+            (&["a", "b"], 2, 96, 32),
+            (&["a", "b"], 64, 128, 32),
+        ] {
+            let all_streams: String = streams.iter().map(|name| stream(name)).collect();
+            let text = format!(
+                "memory: 256MiB\nstreams: {{ clicks: {{}} }}\ndelivery_streams:\n{all_streams}"
+            );
+            std::fs::write(&path, text).expect("written");
+            let config = config::load(&path).expect("a good configuration");
+            let guests = guests(&config, cores, config.memory.as_usize() / 2);
+            assert_eq!(
+                (guests.all >> 20, guests.for_others >> 20),
+                (all, for_others)
+            );
+        }
+    }
 
     #[test]
     fn all_of_it_is_divided_and_a_rest_is_left() {

@@ -45,6 +45,7 @@ pub struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     rng: Arc<RealRng>,
     state: StateLog,
+    cpu: Arc<Pool>,
     parts: Parts,
     /// As it was started with.
     pub(crate) config: Config,
@@ -88,7 +89,7 @@ impl Service {
         );
         let parts = Parts {
             engine,
-            cpu,
+            cpu: cpu.clone(),
             compile,
             io,
             clock: clock.clone(),
@@ -103,6 +104,7 @@ impl Service {
             clock,
             rng,
             state,
+            cpu,
             parts,
             config: config.clone(),
         };
@@ -163,10 +165,11 @@ impl Service {
         });
         let kept = opening.await?.context("data_dir cannot be written to")?;
         for one in config.delivery_streams.values() {
-            let versions =
-                StreamVersions::open(self.parts.clone(), kept.clone(), one.clone()).await?;
-            let (versions, parts) = (Arc::new(versions), self.parts.clone());
-            let delivery = Delivery::new(one.clone(), versions, parts).await?;
+            let mut parts = self.parts.clone();
+            // Its share of the threads: a stream whose guests loop does not hold up the others.
+            parts.cpu = self.cpu.share();
+            let versions = StreamVersions::open(parts.clone(), kept.clone(), one.clone()).await?;
+            let delivery = Delivery::new(one.clone(), Arc::new(versions), parts).await?;
             // Before anything is read: what this reader has not committed is kept from now on.
             if let Some(stream) = one
                 .source

@@ -33,6 +33,7 @@ const SUITES: &[(&str, u64)] = &[
     ("lanes", 180),
     ("faults", 480),
     ("memory", 420),
+    ("hostile", 180),
     ("outage", 240),
 ];
 

@@ -2,6 +2,8 @@
 
 pub mod clock;
 
+mod turns;
+
 pub mod pool;
 
 pub use clock::{RealClock, RealRng};

@@ -14,6 +14,8 @@ pub(super) enum Problem {
     TimedOut,
     /// It wanted more memory than its limit.
     MemoryLimit,
+    /// It wanted a larger table than there is.
+    TableLimit,
     /// Its outputs are larger than the limit.
     OutputLimit,
     /// It answered what cannot be used, for this reason.

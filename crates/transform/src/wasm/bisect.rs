@@ -11,7 +11,7 @@ use hydrant_core::stage::Blocked;
 use super::answer::Problem;
 use super::bindings::{Outcome, Routing};
 use super::call::{Answer, Patience};
-use super::limits::{MESSAGE_MAX_BYTES, truncated};
+use super::limits::{MESSAGE_MAX_BYTES, TABLE_MAX_ENTRIES, truncated};
 use super::transform::{OnTrap, WasmTransform};
 
 /// The kind of failure, as object keys name it.
@@ -238,6 +238,9 @@ impl<'a> Bisect<'a> {
                 let limit = self.transform.limits.memory_bytes;
                 format!("the transform wanted more memory than its limit of {limit} bytes")
             }
+            Problem::TableLimit => {
+                format!("the transform wanted a table of more than {TABLE_MAX_ENTRIES} entries")
+            }
             Problem::OutputLimit => format!(
                 "the outputs pass what is left of the limit of {} bytes a batch",
                 self.output_limit
@@ -276,7 +279,7 @@ fn code(problem: &Problem) -> &'static str {
     match problem {
         Problem::Trapped(_) => "Transform.Trapped",
         Problem::TimedOut => "Transform.TimedOut",
-        Problem::MemoryLimit => "Transform.MemoryLimit",
+        Problem::MemoryLimit | Problem::TableLimit => "Transform.MemoryLimit",
         Problem::OutputLimit => "Transform.OutputLimit",
         Problem::InvalidOutput(_) | Problem::Refused(_) | Problem::Host(_) => {
             "Transform.InvalidOutput"

@@ -52,7 +52,8 @@ impl WasmTransform {
     ) -> Result<Answer, Problem> {
         let count = part.len();
         // Before the time of the call begins.
-        let _entered = self.engine.gate().enter(self.limits.memory_bytes);
+        let gate = self.engine.gate();
+        let _entered = gate.enter(&self.delivery_stream, self.limits.memory_bytes);
         let began = thread_cpu();
         let mut store = self.store(patience, output_limit);
         store.data_mut().world = World::of(batch, part.start, count);
@@ -83,7 +84,8 @@ impl WasmTransform {
         output_limit: usize,
     ) -> Option<Result<Answer, Problem>> {
         let idle = self.idle.as_ref()?;
-        let _entered = self.engine.gate().enter(self.limits.memory_bytes);
+        let gate = self.engine.gate();
+        let _entered = gate.enter(&self.delivery_stream, self.limits.memory_bytes);
         let mut living = idle.take()?;
         let (began, count) = (thread_cpu(), part.len());
         let Living { store, instance } = &mut living;
@@ -335,6 +337,7 @@ fn problem(export: &str, error: &wasmtime::Error, state: &State) -> Problem {
         return shortage;
     }
     match trap {
+        _ if state.is_table => Problem::TableLimit,
         _ if state.refused => Problem::MemoryLimit,
         Some(trap) => Problem::Trapped(trapped(export, *trap, error, state)),
         None if state.process.flooded => Problem::OutputLimit,
@@ -345,7 +348,12 @@ fn problem(export: &str, error: &wasmtime::Error, state: &State) -> Problem {
             };
             // wasmtime has no type for this one; a test sees when its words change.
             let is_fuel = text.contains("fuel allocated for hostcalls has been exhausted");
-            if is_fuel {
+            let is_inside = error.downcast_ref::<WasmBacktrace>().is_some();
+            if is_fuel && is_inside {
+                // Not its answer: the guest was still running.
+                let what = "it gave the host megabytes at once, such as a log line";
+                Problem::InvalidOutput(what.to_owned())
+            } else if is_fuel {
                 Problem::OutputLimit
             } else {
                 Problem::InvalidOutput(text)
@@ -362,10 +370,14 @@ fn not_started(error: &wasmtime::Error, state: &State) -> Problem {
         || error.downcast_ref::<WasmBacktrace>().is_some()
         || state.refused
         || state.process.flooded;
+    let text = format!("{error:#}");
     if is_guests {
         problem("start", error, state)
+    } else if text.contains("resource limit exceeded") {
+        // wasmtime has no type for this one either.
+        Problem::InvalidOutput(format!("it has too many parts: {text}"))
     } else {
-        Problem::Host(format!("{error:#}"))
+        Problem::Host(text)
     }
 }
 

@@ -81,9 +81,9 @@ impl WasmEngine {
     }
 
     /// Lets only so many calls run at once that their memories stay within `bytes` together; one
-    /// always may. More wait on their threads.
-    pub fn limit_memory(&self, bytes: usize) {
-        self.0.gate.limit(bytes);
+    /// always may. More wait on their threads. One delivery stream alone leaves `for_others` of it.
+    pub fn limit_memory(&self, bytes: usize, for_others: usize) {
+        self.0.gate.limit(bytes, for_others);
     }
 
     /// Keeps compiled modules in this folder from now on, and loads from there what is kept. Whoever

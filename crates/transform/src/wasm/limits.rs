@@ -22,7 +22,7 @@ const PANIC: &str = "panicked at ";
 /// Bytes that are kept of a message for the error output.
 pub(super) const MESSAGE_MAX_BYTES: usize = 1 << 10;
 /// Entries of all tables of a call; the largest language runtimes have some ten thousand functions.
-const TABLE_MAX_ENTRIES: usize = 200_000;
+pub(super) const TABLE_MAX_ENTRIES: usize = 200_000;
 /// Core instances, memories and tables of a call: a component of a few adapters has about ten.
 const PARTS_MAX: usize = 64;
 
@@ -80,8 +80,10 @@ pub(super) struct State {
     table_left: usize,
     log_left: usize,
     log: GuestLog,
-    /// A memory was refused because of the limit.
+    /// A memory or a table was refused because of the limit.
     pub(super) refused: bool,
+    /// And the first one of these was a table.
+    pub(super) is_table: bool,
     /// The machine had no memory for a growth that the limit allows.
     pub(super) exhausted: bool,
     /// The last line that the guest logged as an error: the message of a panic.
@@ -100,6 +102,7 @@ impl State {
             log_left: LOG_MAX_BYTES,
             log,
             refused: false,
+            is_table: false,
             exhausted: false,
             last_error: None,
             world: World::default(),
@@ -113,6 +116,7 @@ impl State {
         self.last_error = None;
         // A growth that was refused is told of in the call that asked for it.
         self.refused = false;
+        self.is_table = false;
     }
 
     /// Linear memory that was taken of so much.
@@ -175,6 +179,7 @@ impl ResourceLimiter for State {
             return Ok(false);
         }
         if more > self.table_left {
+            self.is_table |= !self.refused;
             self.refused = true;
             return Ok(false);
         }

@@ -1,5 +1,7 @@
 //! The sandbox: one engine for the process, and in it one instance for every call.
 
+mod effort;
+
 mod engine;
 
 mod cache;

@@ -1,12 +1,16 @@
 //! Makes a module ready to run: takes nothing but a component of our world, and says what is
 //! wrong with anything else.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
 use wasmparser::{Parser, Payload};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, Linker, WasmStr};
 
 use super::bindings::{CONTRACT, LOG, Level, TYPES, TransformPre};
 use super::command::Command;
+use super::effort;
 use super::engine::WasmEngine;
 use super::limits::{MODULE_MAX_BYTES, State, write_log};
 use super::wasi;
@@ -16,6 +20,8 @@ const MAGIC: &[u8] = b"\0asm";
 /// Version and layer of a core module and of a component.
 const CORE: &[u8] = &[1, 0, 0, 0];
 const COMPONENT: &[u8] = &[13, 0, 1, 0];
+/// The compiler may take so long, on a machine that is slow or busy.
+const COMPILE_MAX: Duration = Duration::from_mins(5);
 /// So many imports are named where one would do.
 const NAMED_MAX: usize = 5;
 
@@ -37,6 +43,31 @@ pub(super) fn prepare(engine: &WasmEngine, module: &[u8], wasi: bool) -> Result<
             module.len()
         ));
     }
+    effort::check(module).map_err(Error::Module)?;
+    let (engine, module) = (engine.clone(), module.to_vec());
+    in_time(COMPILE_MAX, move || compile(&engine, &module, wasi))?
+}
+
+/// Does something on a thread of its own and waits so long for it. The compiler cannot be stopped: where
+/// it takes longer the thread goes on until it is done, or the process ends, as it does at a start.
+fn in_time<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (reply, answer) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("wasm-compile".to_owned());
+    let started = thread.spawn(move || drop(reply.send(work())));
+    started.map_err(|e| Error::Engine(e.to_string()))?;
+    answer.recv_timeout(limit).map_err(|error| {
+        Error::Module(match error {
+            RecvTimeoutError::Timeout => format!("takes longer than {limit:?} to compile"),
+            RecvTimeoutError::Disconnected => "makes the compiler fail".to_owned(),
+        })
+    })
+}
+
+fn compile(engine: &WasmEngine, module: &[u8], wasi: bool) -> Result<Ready, Error> {
+    let wrong = |what: String| Err(Error::Module(what));
     match (module.get(..4), module.get(4..8)) {
         (Some(MAGIC), Some(COMPONENT)) => {}
         (Some(MAGIC), Some(CORE)) if is_command(module) => {
@@ -137,4 +168,25 @@ fn check_imports(engine: &WasmEngine, component: &Component, wasi: bool) -> Resu
         "imports {}{more}, but a transform gets nothing except `{LOG}`: {advice}",
         named.join(", ")
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::in_time;
+
+    #[test]
+    fn what_takes_too_long_or_fails_is_an_error() {
+        let long = Duration::from_mins(1);
+        assert_eq!(in_time(long, || 7).ok(), Some(7));
+        let failed = in_time(long, || panic!("as the test wants")).map(|(): ()| ());
+        let text = failed.expect_err("it panicked").to_string();
+        assert_eq!(text, "transform module makes the compiler fail");
+        let (end, ended) = std::sync::mpsc::sync_channel::<()>(0);
+        let late = in_time(Duration::from_millis(10), move || ended.recv().is_ok());
+        let text = late.expect_err("it is not done").to_string();
+        assert_eq!(text, "transform module takes longer than 10ms to compile");
+        drop(end);
+    }
 }

@@ -139,7 +139,7 @@ fn place(problem: &Problem) -> usize {
     match problem {
         Problem::Trapped(_) => 0,
         Problem::TimedOut => 1,
-        Problem::MemoryLimit => 2,
+        Problem::MemoryLimit | Problem::TableLimit => 2,
         Problem::OutputLimit => 3,
         Problem::InvalidOutput(_) => 4,
         Problem::Refused(_) => 5,

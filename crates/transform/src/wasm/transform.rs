@@ -12,7 +12,7 @@ use super::bisect::Bisect;
 use super::call::Patience;
 use super::engine::WasmEngine;
 use super::idle::Idle;
-use super::limits::{GuestLog, Limits};
+use super::limits::{GuestLog, Limits, TABLE_MAX_ENTRIES};
 use super::module::{Ready, prepare};
 use super::tally::Tally;
 use super::targets::Targets;
@@ -194,6 +194,9 @@ impl WasmTransform {
                 "it needs more memory than the limit of {} bytes",
                 self.limits.memory_bytes
             )),
+            Problem::TableLimit => wrong(format!(
+                "it needs a table of more than {TABLE_MAX_ENTRIES} entries"
+            )),
             Problem::OutputLimit => wrong("its answer to `configure` is too long".to_owned()),
             Problem::InvalidOutput(reason) => wrong(reason),
             Problem::Host(reason) => Error::Engine(reason),
@@ -214,7 +217,7 @@ impl Transform for WasmTransform {
 }
 
 /// Raised when what the host decides changes: how a batch is halved, the limits that are constants.
-const RULES: &[u8] = b"rules 2";
+const RULES: &[u8] = b"rules 3";
 
 /// Everything that decides outputs. Not the limit of time: its verdicts are recorded.
 fn digest(module: &Digest, config: &str, settings: &Settings) -> Digest {

@@ -12,7 +12,13 @@ mod examples;
 
 mod hostile;
 
+mod kinds;
+
 mod modules;
+
+mod poison;
+
+mod reuse;
 
 mod overruns;
 

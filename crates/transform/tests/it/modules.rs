@@ -1,10 +1,13 @@
 //! Modules that are refused, and what is said of them.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use hydrant_transform::Limits;
+use hydrant_transform::{Limits, Settings, WasmEngine, WasmTransform};
 
-use crate::support::{HOSTILE, load, load_limited};
+use crate::kinds::honest;
+use crate::support::{HOSTILE, apply, load, load_limited, log};
 
 fn refused(module: &[u8]) -> String {
     load(module, "{}").err().unwrap().to_string()
@@ -34,13 +37,58 @@ fn what_is_no_component_of_ours_is_named() {
     }
 }
 
+/// An engine that compiles fast: what is tested here is what it takes, and not its speed.
+static QUICK: LazyLock<WasmEngine> = LazyLock::new(|| WasmEngine::for_tests().unwrap());
+
+/// Loads what was good before it was damaged, and calls it where it can be: it may be refused, or answer
+/// anything for its records, but each of them is accounted for.
+fn refused_or_harmless(module: &[u8]) -> bool {
+    let settings = Settings {
+        limits: Limits {
+            time: Duration::from_millis(20),
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    match WasmTransform::load(&QUICK, module, &settings, log().0) {
+        Ok(transform) => {
+            let outcomes = apply(&transform, &["same", "b"]);
+            let ended: HashSet<u32> = (0..outcomes.len()).map(|i| outcomes.record(i)).collect();
+            let failed = outcomes.failures.len() as u64;
+            let ended = ended.len() as u64 + u64::from(outcomes.dropped);
+            assert_eq!(ended + failed, 2);
+            false
+        }
+        Err(error) => {
+            assert!(
+                error.to_string().starts_with("transform module "),
+                "{error}"
+            );
+            true
+        }
+    }
+}
+
 #[test]
 fn a_module_with_flipped_bytes_is_refused_or_harmless() {
-    for at in (8..HOSTILE.len()).step_by(HOSTILE.len() / 12) {
-        let mut module = HOSTILE.to_vec();
-        module[at] ^= 0x55;
-        // Data may change without harm; nothing may crash the host.
-        drop(load(&module, "{}"));
+    // A small one at every seventh byte, and a real one here and there.
+    for (good, step) in [(honest(), 7), (HOSTILE.to_vec(), 97 * 11)] {
+        let places: Vec<usize> = (8..good.len()).step_by(step).collect();
+        let refused = places.iter().filter(|at| {
+            let mut module = good.clone();
+            module[**at] ^= 0x55;
+            refused_or_harmless(&module)
+        });
+        let refused = refused.count();
+        // Data may change without harm; code and types seldom.
+        assert!(refused > places.len() / 5, "{refused} of {}", places.len());
+    }
+}
+
+#[test]
+fn a_module_that_is_cut_short_is_refused() {
+    for length in (0..HOSTILE.len()).step_by(499) {
+        assert!(refused_or_harmless(&HOSTILE[..length]), "{length} bytes");
     }
 }
 

@@ -12,6 +12,7 @@ use hydrant_transform::{Error, GuestLevel, GuestLog, Limits, Settings, WasmEngin
 
 pub(crate) static ENGINE: LazyLock<WasmEngine> = LazyLock::new(|| WasmEngine::new().unwrap());
 pub(crate) static HOSTILE: &[u8] = include_bytes!("hostile.wasm");
+pub(crate) static COMMAND: &[u8] = include_bytes!("command.wasm");
 
 /// What a guest logged.
 pub(crate) type Lines = Arc<Mutex<Vec<(GuestLevel, String)>>>;

@@ -8,10 +8,10 @@ use hydrant_core::outcomes::Overruns;
 use hydrant_transform::{GuestLevel, Limits, Settings, WasmTransform};
 
 use crate::support::{
-    Answers as _, ENGINE, Lines, apply, batch, failures, load, load_limited, log, result, texts,
+    Answers as _, COMMAND, ENGINE, Lines, apply, batch, failures, load, load_limited, log, result,
+    texts,
 };
 
-static COMMAND: &[u8] = include_bytes!("command.wasm");
 static WASI: &[u8] = include_bytes!("wasi_guest.wasm");
 
 fn command() -> Arc<WasmTransform> {

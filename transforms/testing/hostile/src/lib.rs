@@ -1,6 +1,7 @@
 //! A guest that misbehaves as its records ask for, for tests of the host. A record is a word and
 //! its arguments; an unknown word is answered `unchanged`.
 
+use std::cell::Cell;
 use std::hint::black_box;
 
 wit_bindgen::generate!({ path: "../../wit", world: "transform" });
@@ -9,6 +10,11 @@ use hydrant::transform::log::{Level, log};
 use hydrant::transform::types::{Outgoing, Routing};
 
 struct Hostile;
+
+thread_local! {
+    /// Calls that this instance has answered, the one under way included.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
 
 impl Guest for Hostile {
     fn configure(config: String) -> Result<(), String> {
@@ -22,6 +28,7 @@ impl Guest for Hostile {
     }
 
     fn transform(info: BatchInfo, batch: Vec<Incoming>) -> Vec<Outcome> {
+        CALLS.set(CALLS.get() + 1);
         let mut outcomes = Vec::new();
         let (mut short, mut long) = (false, false);
         for record in &batch {
@@ -61,6 +68,10 @@ fn outcome(text: &str, record: &Incoming, info: &BatchInfo) -> Outcome {
         }
         "huge" => ok(vec![b'x'; 20 << 20]),
         "million" => million(),
+        // How many calls this instance has had.
+        "calls" => ok(CALLS.get().to_string().into_bytes()),
+        // Bears a grudge: only the first call of an instance is answered.
+        "grudge" if CALLS.get() > 1 => panic!("this instance was used before"),
         "upper" => ok(rest.to_uppercase().into_bytes()),
         "many" => Outcome::Many(rest.split(' ').map(|part| outgoing(part.into())).collect()),
         "none" => Outcome::Many(Vec::new()),

@@ -10,7 +10,7 @@ mod fuzzing;
 
 mod preview1;
 
-use wasmtime::{Instance, InstancePre, Linker, Module, Store};
+use wasmtime::{ExternType, Instance, InstancePre, Linker, Module, Store};
 
 pub(super) use self::lines::{input, outcomes};
 use super::engine::WasmEngine;
@@ -92,10 +92,17 @@ fn check(module: &Module) -> Result<(), Error> {
             import.name()
         )));
     }
-    if module.get_export("memory").is_none() {
-        return Err(Error::Module(
-            "exports no `memory`: build it as a WASI command".to_owned(),
-        ));
+    let wrong = |what| {
+        let text = format!("{what}: build it as a WASI command");
+        Err(Error::Module(text))
+    };
+    let Some(ExternType::Memory(_)) = module.get_export("memory") else {
+        return wrong("exports no `memory`");
+    };
+    match module.get_export("_start") {
+        Some(ExternType::Func(start)) if start.params().len() + start.results().len() == 0 => {
+            Ok(())
+        }
+        _ => wrong("exports a `_start` that is no function of nothing"),
     }
-    Ok(())
 }

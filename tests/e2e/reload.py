@@ -176,7 +176,9 @@ def mended(service):
     )
     codes = {record["errorCode"] for one in objects(service, "traps") for record in one.records}
     harness.check(codes == {"Transform.ProcessingFailed"}, f"the old module was asked: {codes}")
-    harness.check(status(service, "traps")["last_error"] is None, "the pause is still told of")
+    harness.wait_until(
+        lambda: status(service, "traps")["last_error"] is None, 20, "the pause is still told of", service.process
+    )
 
 
 def check_clicks(found, wanted):

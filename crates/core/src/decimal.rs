@@ -11,8 +11,11 @@ const BASE: u64 = 1_000_000_000;
 /// Groups of nine digits, the lowest first.
 type Groups = [u32; GROUPS];
 
-/// Writes numbers; fast where each is one stride above the one before.
+/// Writes numbers; fast where each is one stride above the one before. A stride that comes twice is
+/// taken for the one of those that follow.
 pub struct Decimals {
+    /// How far the last two numbers lay apart, where that was not the stride.
+    apart: Option<u128>,
     stride: u128,
     stride_groups: Groups,
     last: Position,
@@ -26,6 +29,7 @@ impl Decimals {
     pub fn new(stride: u128) -> Self {
         let stride_groups = groups(&Position::START.advance(stride, 1));
         Self {
+            apart: None,
             stride,
             stride_groups,
             last: Position::START,
@@ -36,9 +40,10 @@ impl Decimals {
 
     /// Appends the sequence number of a position. Its sub-sequence is left out.
     pub fn push(&mut self, position: Position, out: &mut Vec<u8>) {
-        if position == self.last.advance(self.stride, 1) {
+        if position.same_sequence(&self.last.advance(self.stride, 1)) {
             self.add_stride();
-        } else {
+        } else if !position.same_sequence(&self.last) {
+            self.learn(position.sequence_above(&self.last));
             self.groups = groups(&position);
             for at in 0..GROUPS {
                 self.render(at);
@@ -48,6 +53,14 @@ impl Decimals {
         let last = self.text.len() - 1;
         let start = self.text.iter().position(|digit| *digit != b'0');
         out.extend_from_slice(&self.text[start.unwrap_or(last)..]);
+    }
+
+    fn learn(&mut self, apart: Option<u128>) {
+        if let Some(stride) = apart.filter(|_| apart == self.apart) {
+            self.stride = stride;
+            self.stride_groups = groups(&Position::START.advance(stride, 1));
+        }
+        self.apart = apart;
     }
 
     fn add_stride(&mut self) {
@@ -107,6 +120,47 @@ fn groups(position: &Position) -> Groups {
 mod tests {
     use super::Decimals;
     use crate::Position;
+
+    #[test]
+    fn a_stride_is_learned_and_forgotten() {
+        let first = "49571904859951697672938815047093113543517771024281110226";
+        let first = Position::from_decimal(first).expect("a number");
+        let steps = [
+            0_u64,
+            7,
+            14,
+            21,
+            28,
+            29,
+            29,
+            30,
+            31,
+            32,
+            5,
+            6,
+            1_000_000_007,
+        ];
+        for scale in [1_u128, 1 << 80, 1 << 127] {
+            let mut decimals = Decimals::new(0);
+            for (sub, steps) in (0..).zip(steps) {
+                let position = first.advance(scale, steps).with_sub(sub % 3);
+                let mut out = Vec::new();
+                decimals.push(position, &mut out);
+                let text = String::from_utf8(out).expect("digits");
+                assert_eq!(
+                    Position::from_decimal(&text),
+                    Some(position.with_sub(0)),
+                    "{text}"
+                );
+            }
+        }
+        assert_eq!(first.sequence_above(&first.advance(1 << 90, 3)), None);
+        assert_eq!(
+            first.advance(1 << 90, 3).sequence_above(&first),
+            Some(3 << 90)
+        );
+        assert_eq!(first.advance(1 << 127, 3).sequence_above(&first), None);
+    }
 
     #[test]
     fn every_number_of_a_run_is_as_it_is_alone() {

@@ -98,6 +98,14 @@ impl Position {
         Self::new(sequence, self.sub_sequence())
     }
 
+    /// How far its sequence number is above another's; `None` where it is below, or 2^128 away.
+    pub fn sequence_above(&self, other: &Self) -> Option<u128> {
+        let ((high, low), (other_high, other_low)) = (self.split(), other.split());
+        let (apart, borrow) = low.overflowing_sub(other_low);
+        let high = high.checked_sub(other_high)?.checked_sub(u64::from(borrow));
+        (high? == 0).then_some(apart)
+    }
+
     fn split(&self) -> (u64, u128) {
         let (mut high, mut low) = ([0; 8], [0; 16]);
         high.copy_from_slice(&self.0[..8]);
@@ -109,7 +117,7 @@ impl Position {
     pub fn to_decimal(&self) -> String {
         let mut text = Vec::with_capacity(58);
         Decimals::new(0).push(*self, &mut text);
-        text.into_iter().map(char::from).collect()
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// Reads a decimal sequence number (sub-sequence 0). `None` where it is not one of 192 bits.

@@ -56,6 +56,14 @@ async fn apply(config: &Config, service: &Service) {
         let Some(wanted) = config.delivery_streams.get(name) else {
             continue;
         };
+        let before = delivery.versions.config();
+        if place(&before) != place(wanted) {
+            warn!(
+                delivery_stream = name,
+                "its source or destination has changed: restart hydrant for that, and for its processors"
+            );
+            continue;
+        }
         if memory::guest_bytes_of(wanted) > most {
             warn!(
                 delivery_stream = name,
@@ -66,7 +74,7 @@ async fn apply(config: &Config, service: &Service) {
         // Everything but its processors stays as it was started with.
         let wanted = DeliveryStreamConfig {
             processors: wanted.processors.clone(),
-            ..delivery.versions.config()
+            ..before
         };
         match delivery.versions.replace(wanted).await {
             Ok(Replaced::Same) => info!(delivery_stream = name, "its processors are the same"),
@@ -124,19 +132,13 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
             format!("{:?}", now.delivery_streams.keys()),
         ),
     ];
-    let mut changed: Vec<String> = all
-        .into_iter()
+    all.into_iter()
         .filter(|(_, before, now)| before != now)
         .map(|(what, _, _)| what.to_owned())
-        .collect();
-    for (name, now) in &now.delivery_streams {
-        let Some(before) = before.delivery_streams.get(name) else {
-            continue;
-        };
-        let shown = |one: &DeliveryStreamConfig| format!("{:?}{:?}", one.source, one.destination);
-        if shown(before) != shown(now) {
-            changed.push(format!("delivery_streams.{name} (source or destination)"));
-        }
-    }
-    changed
+        .collect()
+}
+
+/// Where records come from and go to, as text. Processors are checked with these.
+fn place(one: &DeliveryStreamConfig) -> String {
+    format!("{:?}{:?}", one.source, one.destination)
 }

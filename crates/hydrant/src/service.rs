@@ -63,7 +63,6 @@ impl Service {
         let io: Arc<dyn Offload> =
             Pool::start("hydrant-io", IO_THREADS).context("no threads for I/O")?;
         let engine = WasmEngine::new()?;
-        keep_compiled(&engine, &config.data_dir, &io).await?;
         let compile: Arc<dyn Offload> =
             Pool::start("hydrant-compile", 1).context("no thread for compiling modules")?;
         let memory = memory::divide(config, cpu.width(), &engine);
@@ -80,6 +79,8 @@ impl Service {
             ..LogOptions::default()
         };
         let state = open_state(&env, &config.data_dir, rng.id(), options.clone()).await?;
+        // After `data_dir` was made, durably.
+        keep_compiled(&engine, &config.data_dir, &io).await?;
         let dir = config.data_dir.join("streams");
         let streams = Streams::open(env, &dir, Arc::new(state.clone()), rng.clone(), options);
         let streams = Arc::new(

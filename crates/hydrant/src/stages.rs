@@ -113,7 +113,8 @@ impl Sink {
     }
 }
 
-/// Makes the stages. `modules` are the bytes of each `wasm` processor's module, in order.
+/// Makes the stages. `modules` are the bytes of each `wasm` processor's module, in order; `sink` is the
+/// one that goes on, where the destination is still the same.
 pub(crate) async fn build(
     parts: &Parts,
     config: &DeliveryStreamConfig,
@@ -121,6 +122,7 @@ pub(crate) async fn build(
     modules: &[Arc<[u8]>],
     micro_batch: MicroBatch,
     tallies: &Tallies,
+    sink: Option<Sink>,
 ) -> anyhow::Result<Built> {
     let mut transforms: Vec<Arc<dyn Transform>> = Vec::new();
     let mut modules = modules.iter();
@@ -139,7 +141,10 @@ pub(crate) async fn build(
     }
     let objects = config.destination.objects();
     let encode = hydrant_encode::build(objects.format.clone())?;
-    let sink = sink(parts, config).await?;
+    let sink = match sink {
+        Some(sink) => sink,
+        None => make_sink(parts, config).await?,
+    };
     let object_sink = sink.as_object_sink();
     let document = document(settings, micro_batch, &transforms, &*encode, &*object_sink);
     let document = serde_json::to_vec(&document)?;
@@ -277,7 +282,7 @@ pub(crate) fn silent() -> GuestLog {
     Arc::new(|_: GuestLevel, _: &str| {})
 }
 
-async fn sink(parts: &Parts, config: &DeliveryStreamConfig) -> anyhow::Result<Sink> {
+async fn make_sink(parts: &Parts, config: &DeliveryStreamConfig) -> anyhow::Result<Sink> {
     let rules = rules(&config.name, config.destination.objects())?;
     let (clock, rng) = (parts.clock.clone(), parts.rng.clone());
     Ok(match &config.destination {

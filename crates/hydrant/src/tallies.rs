@@ -20,16 +20,12 @@ impl Tallies {
         self.lock().entry(place).or_default().clone()
     }
 
-    /// All of them.
+    /// All of them, but for those that no transform counts in any more.
     pub(crate) fn snapshots(&self) -> Vec<(Place, TallySnapshot)> {
-        let tallies = self.lock();
+        let mut tallies = self.lock();
+        tallies.retain(|_, tally| Arc::strong_count(tally) > 1);
         let shown = |(place, tally): (&Place, &Arc<Tally>)| (place.clone(), tally.snapshot());
         tallies.iter().map(shown).collect()
-    }
-
-    /// Forgets those that no transform counts in any more.
-    pub(crate) fn forget_unused(&self) {
-        self.lock().retain(|_, tally| Arc::strong_count(tally) > 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Arc<Tally>>> {
@@ -49,7 +45,6 @@ mod tests {
         let other = tallies.of(1, "a");
         assert_eq!(tallies.snapshots().len(), 2);
         drop((first, other));
-        tallies.forget_unused();
         let left: Vec<_> = tallies.snapshots().into_iter().map(|one| one.0).collect();
         assert_eq!(left, [(0, "a".to_owned())]);
         drop(again);

@@ -57,7 +57,7 @@ impl StreamVersions {
         config: DeliveryStreamConfig,
     ) -> anyhow::Result<Self> {
         let tallies = Tallies::default();
-        let (plan, sink) = build(&parts, &kept, &config, &tallies).await?;
+        let (plan, sink) = build(&parts, &kept, &config, &tallies, None).await?;
         let in_force = InForce { config, plan };
         Ok(Self {
             parts,
@@ -71,7 +71,9 @@ impl StreamVersions {
     /// Puts another configuration in force, which differs in its processors alone. Where that fails,
     /// the one before stays.
     pub(crate) async fn replace(&self, config: DeliveryStreamConfig) -> anyhow::Result<Replaced> {
-        let (plan, _) = build(&self.parts, &self.kept, &config, &self.tallies).await?;
+        // The destination is the same, and what is known of it and runs there goes on.
+        let sink = Some(self.sink.clone());
+        let (plan, _) = build(&self.parts, &self.kept, &config, &self.tallies, sink).await?;
         // Limits of time, say, are no part of the version.
         let is_same = {
             let before = self.in_force.borrow();
@@ -81,7 +83,6 @@ impl StreamVersions {
             return Ok(Replaced::Same);
         }
         self.in_force.send_replace(InForce { config, plan });
-        self.tallies.forget_unused();
         Ok(Replaced::New)
     }
 
@@ -120,6 +121,7 @@ impl StreamVersions {
             &modules,
             micro_batch,
             tallies,
+            None,
         )
         .await?;
         if built.plan.version != version {
@@ -167,6 +169,7 @@ async fn build(
     kept: &Kept,
     config: &DeliveryStreamConfig,
     tallies: &Tallies,
+    sink: Option<Sink>,
 ) -> anyhow::Result<(Arc<Plan>, Sink)> {
     let io = parts.io.clone();
     let (wanted, store) = (config.clone(), kept.modules.clone());
@@ -174,7 +177,7 @@ async fn build(
     let (stored, modules) = read.with_context(|| format!("delivery stream {}", config.name))?;
     let settings = stored.version_json(&module_digests(&stored));
     let borders = MicroBatch::default();
-    let built = stages::build(parts, &stored, &settings, &modules, borders, tallies).await?;
+    let built = stages::build(parts, &stored, &settings, &modules, borders, tallies, sink).await?;
     let (store, document) = (kept.versions.clone(), built.document);
     let version = run(io, move || store.put(&document)).await??;
     debug_assert_eq!(

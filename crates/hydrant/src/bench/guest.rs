@@ -32,6 +32,8 @@ const BATCHES: [usize; 3] = [1, 100, 1000];
 const RECORDS: usize = 10_000;
 /// Calls of one record are few: each costs as much as many records.
 const CALLS_MAX: usize = 1_000;
+/// A sequence number of Kinesis (reference, section 1.1).
+const FIRST: &str = "49571904859951697672938815047093113543517771024281110226";
 /// The most that an edit may cost, as a ratio to the host's (issue of the transforms).
 const EDIT_FRESH_MAX: f64 = 2.4;
 const EDIT_REUSE_MAX: f64 = 1.9;
@@ -138,16 +140,13 @@ fn guest(
 
 /// Records in calls of `size`.
 pub(crate) fn batches_of<'a>(records: impl Iterator<Item = &'a [u8]>, size: usize) -> Vec<Records> {
+    let first = Position::from_decimal(FIRST).unwrap_or(Position::START);
     let (mut all, mut builder, mut gathered) = (Vec::new(), RecordsBuilder::default(), 0);
     for (i, record) in (0_u64..).zip(records) {
-        // As a producer's: a partition key, a time.
+        // As those of an embedded stream: of 56 digits, 2^80 apart.
+        let position = first.advance(1 << 80, i);
         let key = format!("user-{}", i % 1000);
-        builder.push(
-            Position::from_u64(i + 1),
-            1_700_000_000_000 + i,
-            key.as_bytes(),
-            record,
-        );
+        builder.push(position, 1_700_000_000_000 + i, key.as_bytes(), record);
         gathered += 1;
         if gathered == size {
             all.push(std::mem::take(&mut builder).build());

@@ -19,6 +19,7 @@ use hydrant_core::offload::{Job, Offload};
 
 use super::clock::RealClock;
 use super::turns::{Started, Turns};
+use crate::demo::report::thread_cpu;
 
 /// How often it is looked at whether a job that waits now may run: that another one takes long is seen
 /// by the time alone.
@@ -42,7 +43,27 @@ struct Share {
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    time: Time,
+}
+
+/// What tells how long jobs run and work.
+struct Time {
     clock: Arc<dyn Clock>,
+    /// CPU time of the thread that asks.
+    cpu: Box<dyn Fn() -> Duration + Send + Sync>,
+}
+
+impl Time {
+    fn real() -> Self {
+        Self {
+            clock: Arc::new(RealClock::default()),
+            cpu: Box::new(thread_cpu),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
 }
 
 struct Queue {
@@ -65,7 +86,7 @@ impl Pool {
     /// # Errors
     /// Where the system gives no thread.
     pub fn start(name: &str, width: usize) -> io::Result<Arc<Self>> {
-        Self::start_with(name, width, false, Arc::new(RealClock::default()))
+        Self::start_with(name, width, false, Time::real())
     }
 
     /// One thread per core, and a spare one.
@@ -74,15 +95,10 @@ impl Pool {
     /// Where the system gives no thread.
     pub fn for_cpu() -> io::Result<Arc<Self>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::start_with("hydrant-cpu", cores, true, Arc::new(RealClock::default()))
+        Self::start_with("hydrant-cpu", cores, true, Time::real())
     }
 
-    fn start_with(
-        name: &str,
-        width: usize,
-        has_spare: bool,
-        clock: Arc<dyn Clock>,
-    ) -> io::Result<Arc<Self>> {
+    fn start_with(name: &str, width: usize, has_spare: bool, time: Time) -> io::Result<Arc<Self>> {
         let width = width.max(1);
         let mut turns = Turns::new(width, has_spare);
         let own = turns.add_stream();
@@ -93,7 +109,7 @@ impl Pool {
                 closed: false,
             }),
             changed: Condvar::new(),
-            clock,
+            time,
         });
         let mut threads = Vec::new();
         for i in 0..width + usize::from(has_spare) {
@@ -127,7 +143,7 @@ impl Pool {
 impl Shared {
     fn push(&self, stream: usize, job: Job) {
         let mut queue = self.lock();
-        let now = self.clock.monotonic();
+        let now = self.time.now();
         queue.turns.push(stream, job, now);
         if queue.needs_a_thread(now) {
             self.changed.notify_one();
@@ -138,20 +154,26 @@ impl Shared {
         let mut ended = None;
         while let Some((job, started)) = self.next(ended.take()) {
             // A panic is the job's own: whoever waits for it sees that the answer was lost.
+            let before = (self.time.cpu)();
             drop(catch_unwind(AssertUnwindSafe(job)));
-            ended = Some(started);
+            ended = Some((started, (self.time.cpu)().saturating_sub(before)));
         }
     }
 
     /// Notes what has ended, and waits for the next job.
-    fn next(&self, ended: Option<Started>) -> Option<(Job, Started)> {
+    fn next(&self, ended: Option<(Started, Duration)>) -> Option<(Job, Started)> {
         let mut queue = self.lock();
-        if let Some(ended) = ended {
-            queue.turns.end(ended, self.clock.monotonic());
+        if let Some((ended, cpu)) = ended {
+            queue.turns.end(ended, self.time.now(), cpu);
         }
         loop {
-            let now = self.clock.monotonic();
-            if let Some(next) = queue.turns.start(now) {
+            let now = self.time.now();
+            let next = if queue.closed {
+                queue.turns.start_any(now)
+            } else {
+                queue.turns.start(now)
+            };
+            if let Some(next) = next {
                 if queue.needs_a_thread(now) {
                     self.changed.notify_one();
                 }
@@ -221,7 +243,7 @@ mod tests {
     use hydrant_core::clock::Clock;
     use hydrant_core::offload::{JobLost, Offload, run};
 
-    use super::Pool;
+    use super::{Pool, Time};
 
     /// A clock that is set by hand.
     #[derive(Default)]
@@ -249,7 +271,13 @@ mod tests {
 
     fn by_hand(width: usize) -> (Arc<Pool>, Arc<ByHand>) {
         let clock = Arc::new(ByHand::default());
-        let pool = Pool::start_with("test", width, true, clock.clone());
+        // Its jobs work for as long as they run.
+        let busy = clock.clone();
+        let time = Time {
+            clock: clock.clone(),
+            cpu: Box::new(move || busy.monotonic()),
+        };
+        let pool = Pool::start_with("test", width, true, time);
         (pool.expect("threads"), clock)
     }
 

@@ -2,7 +2,8 @@
 //! comes in as an argument, and the threads are `pool.rs`.
 //!
 //! - Within a stream jobs start in the order in which they were handed over. Among streams the one
-//!   that has had the least time of threads is first, so that costly jobs do not crowd out cheap ones.
+//!   that has had the least time of threads is first, so that costly jobs do not crowd out cheap ones;
+//!   what one is behind counts for a second at most, as the others would stand still for more.
 //! - No job can be stopped. So a stream with a job that takes long (a guest that loops until its time
 //!   is over) is *slow*, as such jobs come in rows, and while others want threads all slow streams
 //!   together leave one thread free. While nobody else does, they may have them all.
@@ -18,6 +19,9 @@ const LONG: Duration = Duration::from_millis(500);
 /// So long a stream is slow after a job that took long, and so long one that has had a job counts as
 /// one that wants threads: the limit of a call's time where none is configured.
 const REMEMBERED: Duration = Duration::from_secs(10);
+
+/// So much less time of threads than the others had gives a stream the turn, and no more.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// Queues of jobs, one for each stream, and what runs.
 pub(super) struct Turns<J> {
@@ -93,6 +97,7 @@ impl<J> Turns<J> {
 
     /// Takes the job that is to run now, if any may.
     pub(super) fn start(&mut self, now: Duration) -> Option<(J, Started)> {
+        self.forget_old_debts(now);
         let number = self.first(now)?;
         let stream = &mut self.streams[number];
         self.level = self.level.max(stream.used(now));
@@ -105,6 +110,25 @@ impl<J> Turns<J> {
         Some((job, started))
     }
 
+    /// Takes any job: none is left behind where the pool ends.
+    pub(super) fn start_any(&mut self, now: Duration) -> Option<(J, Started)> {
+        let mut streams = self.streams.iter_mut().enumerate();
+        let (number, job) = streams.find_map(|(n, one)| Some((n, one.jobs.pop_front()?)))?;
+        self.streams[number].running.push(now);
+        let started = Started {
+            stream: number,
+            began: now,
+        };
+        Some((job, started))
+    }
+
+    fn forget_old_debts(&mut self, now: Duration) {
+        let least = self.level.saturating_sub(BEHIND_MAX);
+        for stream in &mut self.streams {
+            stream.served += least.saturating_sub(stream.used(now));
+        }
+    }
+
     /// The stream whose job is next.
     fn first(&self, now: Duration) -> Option<usize> {
         let limits = self.limits(now);
@@ -115,7 +139,9 @@ impl<J> Turns<J> {
         first.map(|(number, _)| number)
     }
 
-    pub(super) fn end(&mut self, started: Started, now: Duration) {
+    /// Notes that a job has ended, and what CPU time it took: one that waited, for the memory of a guest
+    /// say, was not long.
+    pub(super) fn end(&mut self, started: Started, now: Duration, cpu: Duration) {
         let stream = &mut self.streams[started.stream];
         let mut running = stream.running.iter();
         if let Some(at) = running.position(|began| *began == started.began) {
@@ -124,7 +150,7 @@ impl<J> Turns<J> {
         let took = now.saturating_sub(started.began);
         stream.served += took;
         stream.wants_until = now + REMEMBERED;
-        if took >= LONG {
+        if cpu >= LONG {
             stream.slow_until = now + REMEMBERED;
         }
     }
@@ -194,6 +220,11 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    /// A job that has kept its thread busy all the time ends.
+    fn end(turns: &mut Turns<char>, started: Started, now: Duration) {
+        turns.end(started, now, now.saturating_sub(started.began));
+    }
+
     /// Turns of a number of streams; a job is its stream's letter.
     fn turns(width: usize, streams: usize) -> Turns<char> {
         let mut turns = Turns::new(width, true);
@@ -221,8 +252,8 @@ mod tests {
         let (jobs, started) = start(&mut turns, 0);
         assert_eq!(jobs, "ab", "the spare thread is for others");
         assert_eq!(start(&mut turns, 9_000).0, "");
-        turns.end(started[0], at(9_000));
-        turns.end(started[1], at(9_000));
+        end(&mut turns, started[0], at(9_000));
+        end(&mut turns, started[1], at(9_000));
         assert_eq!(start(&mut turns, 9_000).0, "cd", "slow as it is");
         assert!(turns.has_queued());
     }
@@ -237,12 +268,12 @@ mod tests {
         assert_eq!(start(&mut turns, 499).0, "", "nobody knows yet");
         let (jobs, quick) = start(&mut turns, 500);
         assert_eq!(jobs, "q", "on the spare thread");
-        turns.end(quick[0], at(501));
+        end(&mut turns, quick[0], at(501));
         let (jobs, quick) = start(&mut turns, 501);
         assert_eq!(jobs, "q", "one at a time");
-        turns.end(quick[0], at(502));
+        end(&mut turns, quick[0], at(502));
         // A loop ends: it is not followed by another one.
-        turns.end(loops[0], at(9_000));
+        end(&mut turns, loops[0], at(9_000));
         assert_eq!(start(&mut turns, 9_000).0, "qq");
     }
 
@@ -251,13 +282,13 @@ mod tests {
         let mut turns = turns(3, 3);
         push(&mut turns, 2, "q", 0);
         let (_, quick) = start(&mut turns, 0);
-        turns.end(quick[0], at(1));
+        end(&mut turns, quick[0], at(1));
         for stream in [0, 1] {
             push(&mut turns, stream, "L", 1);
         }
         let (_, loops) = start(&mut turns, 1);
         for one in loops {
-            turns.end(one, at(601));
+            end(&mut turns, one, at(601));
         }
         push(&mut turns, 0, "LLLL", 601);
         push(&mut turns, 1, "MMMM", 601);
@@ -266,9 +297,9 @@ mod tests {
         push(&mut turns, 2, "qqqq", 602);
         let (jobs, quick) = start(&mut turns, 602);
         assert_eq!(jobs, "q");
-        turns.end(quick[0], at(603));
+        end(&mut turns, quick[0], at(603));
         // One of two loops ends, and the other stream's has its turn.
-        turns.end(started[0], at(604));
+        end(&mut turns, started[0], at(604));
         assert_eq!(start(&mut turns, 604).0, "qq");
     }
 
@@ -278,14 +309,14 @@ mod tests {
         push(&mut turns, 0, "L", 0);
         push(&mut turns, 1, "q", 0);
         for one in start(&mut turns, 0).1 {
-            turns.end(one, LONG);
+            end(&mut turns, one, LONG);
         }
         // Both are slow, and neither holds back the other.
         push(&mut turns, 0, "LL", 600);
         let (jobs, started) = start(&mut turns, 600);
         assert_eq!(jobs, "LL");
         for one in started {
-            turns.end(one, at(700));
+            end(&mut turns, one, at(700));
         }
         // After some time neither is slow.
         let later = 11_000;
@@ -294,7 +325,7 @@ mod tests {
         push(&mut turns, 0, "LL", later);
         let (jobs, started) = start(&mut turns, later);
         assert_eq!(jobs, "qL");
-        turns.end(started[0], at(later));
+        end(&mut turns, started[0], at(later));
         assert_eq!(start(&mut turns, later).0, "L");
     }
 
@@ -308,13 +339,13 @@ mod tests {
         assert_eq!(start(&mut turns, 100).0, "");
         let (jobs, quick) = start(&mut turns, 600);
         assert_eq!(jobs, "q");
-        turns.end(quick[0], at(610));
-        turns.end(started.remove(0), at(10_000));
+        end(&mut turns, quick[0], at(610));
+        end(&mut turns, started.remove(0), at(10_000));
         // The one that has had less is first, until it has had as much.
         for (now, took) in [(10_000, 400), (20_000, 400), (30_000, 9_500)] {
             let (jobs, quick) = start(&mut turns, now);
             assert_eq!(jobs, "q");
-            turns.end(quick[0], at(now + took));
+            end(&mut turns, quick[0], at(now + took));
         }
         assert_eq!(start(&mut turns, 40_000).0, "L");
     }
@@ -328,14 +359,14 @@ mod tests {
         for _ in 0..44 {
             let (jobs, started) = start(&mut turns, now);
             now += if jobs == "h" { 400 } else { 10 };
-            turns.end(started[0], at(now));
+            end(&mut turns, started[0], at(now));
             order.push_str(&jobs);
         }
         assert_eq!(order.matches('h').count(), 2, "{order}");
         // One that comes back from a pause does not have it made up for.
         let mut turns = turns_after_a_pause();
         let (jobs, started) = start(&mut turns, 60_000);
-        turns.end(started[0], at(60_400));
+        end(&mut turns, started[0], at(60_400));
         let second = start(&mut turns, 60_400).0;
         assert_ne!(jobs, second);
     }
@@ -347,7 +378,7 @@ mod tests {
             push(&mut turns, 0, "h", now);
             let (_, started) = start(&mut turns, now);
             now += 400;
-            turns.end(started[0], at(now));
+            end(&mut turns, started[0], at(now));
         }
         push(&mut turns, 0, "hhh", now);
         push(&mut turns, 1, "lll", now);
@@ -363,5 +394,51 @@ mod tests {
         turns.push(other, 'q', at(0));
         assert_eq!(start(&mut turns, 0).0, "L");
         assert_eq!(start(&mut turns, 5_000).0, "");
+    }
+
+    #[test]
+    fn a_job_that_only_waited_makes_its_stream_no_slow_one() {
+        let mut turns = turns(2, 2);
+        push(&mut turns, 0, "w", 0);
+        let (_, waited) = start(&mut turns, 0);
+        turns.end(waited[0], at(5_000), at(3));
+        push(&mut turns, 1, "q", 5_000);
+        push(&mut turns, 0, "ww", 5_000);
+        assert_eq!(start(&mut turns, 5_000).0.len(), 2, "both threads are used");
+        assert!(!turns.streams[0].is_slow(at(5_001)));
+    }
+
+    #[test]
+    fn what_a_stream_is_behind_is_soon_made_good() {
+        let mut turns = turns(1, 2);
+        // One has 100 s of its own while the other has a job now and then, and is never quite idle.
+        push(&mut turns, 1, "a", 0);
+        for second in 0..100 {
+            push(&mut turns, 0, "bbbbbbbbbb", second * 1_000);
+            for tenth in 0..10 {
+                let now = second * 1_000 + tenth * 100;
+                let (_, started) = start(&mut turns, now);
+                for one in started {
+                    end(&mut turns, one, at(now + 99));
+                }
+            }
+            push(&mut turns, 1, "a", second * 1_000 + 999);
+        }
+        // Both have much to do from now on: neither is kept out.
+        let mut jobs = String::new();
+        for step in 0..60 {
+            let now = 100_000 + step * 100;
+            push(&mut turns, 0, "b", now);
+            push(&mut turns, 1, "a", now);
+            let (started_jobs, started) = start(&mut turns, now);
+            jobs.push_str(&started_jobs);
+            for one in started {
+                end(&mut turns, one, at(now + 99));
+            }
+        }
+        assert!(
+            jobs[20..].contains('b') && jobs[20..].contains('a'),
+            "{jobs}"
+        );
     }
 }

@@ -127,9 +127,9 @@ impl<'a> Bisect<'a> {
             let transform = self.transform;
             match transform.call_again(self.batch, part.clone(), limit, output_limit) {
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(_)) => {
+                Some(Err(problem)) => {
                     let answer = self.try_call(part, patience, output_limit);
-                    if answer.is_ok() {
+                    if answer.is_ok() && is_the_guests(&problem) {
                         transform.tally.promise_broken();
                         tracing::warn!(
                             module = transform.module,
@@ -253,6 +253,19 @@ impl<'a> Bisect<'a> {
             }
             Problem::Host(reason) => reason.clone(),
         }
+    }
+}
+
+/// Whether it says that an instance was changed by earlier calls. Time and memory may have run out for
+/// other reasons.
+fn is_the_guests(problem: &Problem) -> bool {
+    match problem {
+        Problem::Trapped(_) | Problem::OutputLimit | Problem::InvalidOutput(_) => true,
+        Problem::TimedOut
+        | Problem::MemoryLimit
+        | Problem::TableLimit
+        | Problem::Refused(_)
+        | Problem::Host(_) => false,
     }
 }
 

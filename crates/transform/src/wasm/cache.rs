@@ -2,14 +2,15 @@
 //! 12 s of CPU for Python's, a few milliseconds to load (reference of WebAssembly, section 4).
 //!
 //! What is loaded is native code, so the folder must be ours alone: it is made with mode 0700, and
-//! not used where another user owns it or may write to it. A file is named by all that decides its
+//! not used where another user owns it, or may write to it or to the folder that it lies in. The same
+//! holds for each file. A file is named by all that decides its
 //! content (module, compiler, its settings, this processor's features), and begins with the digest of
 //! the rest: one that was cut or damaged is compiled anew. A cache that fails costs time, never more.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -23,6 +24,8 @@ const MAX_BYTES: u64 = 512 << 20;
 const FORM: &[u8] = b"compiled 1";
 /// Group and others may write.
 const OTHERS_WRITE: u32 = 0o022;
+/// Only the owner of a file may remove it, whoever may write to its folder.
+const STICKY: u32 = 0o1000;
 
 /// The folder.
 #[derive(Debug)]
@@ -89,12 +92,19 @@ impl Cache {
     /// # Errors
     /// As the file system says, and where it is not ours alone.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let about = fs::metadata(dir)?;
-        let ours = about.uid() == rustix::process::geteuid().as_raw();
-        if !ours || about.mode() & OTHERS_WRITE != 0 {
+        let parent = dir.parent().unwrap_or(dir);
+        fs::create_dir_all(parent)?;
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        // Not what a link leads to.
+        let (about, around) = (fs::symlink_metadata(dir)?, fs::metadata(parent)?);
+        let replaceable = around.mode() & OTHERS_WRITE != 0 && around.mode() & STICKY == 0;
+        if !about.is_dir() || !is_ours(&about) || replaceable {
             let text = format!(
-                "{} belongs to another user, or others may write to it: what it holds would be run",
+                "{} belongs to another user, or others may write to it or to the folder around it: \
+                 what it holds would be run",
                 dir.display()
             );
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
@@ -146,9 +156,15 @@ impl Cache {
 
     fn keep(&self, path: &Path, stored: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension(format!("{}.new", std::process::id()));
-        let mut bytes = Digest::of(stored).as_bytes().to_vec();
-        bytes.extend_from_slice(stored);
-        let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options
+            .open(&temporary)
+            .and_then(|mut file| {
+                file.write_all(Digest::of(stored).as_bytes())?;
+                file.write_all(stored)
+            })
+            .and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // What is left of it is removed as the oldest some day.
             drop(fs::remove_file(&temporary));
@@ -182,12 +198,23 @@ impl Cache {
     }
 }
 
+/// Whether nobody else owns it or may write to it.
+fn is_ours(about: &Metadata) -> bool {
+    about.uid() == rustix::process::geteuid().as_raw() && about.mode() & OTHERS_WRITE == 0
+}
+
 /// The stored code; `None` where there is none, or no whole one.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = match fs::read(path) {
+    let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        read => read?,
+        opened => opened?,
     };
+    let about = file.metadata()?;
+    if !about.is_file() || !is_ours(&about) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
     let Some((digest, stored)) = bytes.split_first_chunk::<32>() else {
         return Ok(None);
     };
@@ -201,12 +228,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         reason = "the file's own time, which decides nothing else"
     )]
     let now = SystemTime::now();
-    drop(
-        File::options()
-            .append(true)
-            .open(path)
-            .and_then(|file| file.set_modified(now)),
-    );
+    drop(file.set_modified(now));
     Ok(Some(bytes))
 }
 
@@ -278,10 +300,32 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_write_to_is_not_used() {
+    fn what_others_may_write_to_is_not_used() {
         let dir = tempfile::tempdir().expect("a folder");
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o770)).expect("set");
-        let refused = Cache::open(dir.path()).expect_err("refused").to_string();
-        assert!(refused.contains("others may write to it"), "{refused}");
+        let inner = dir.path().join("compiled");
+        drop(Cache::open(&inner).expect("made"));
+        let set = |path: &std::path::Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        };
+        let refused = || Cache::open(&inner).expect_err("refused").to_string();
+        set(&inner, 0o770);
+        assert!(refused().contains("others may write to it"));
+        set(&inner, 0o700);
+        // Whoever may write around it may put another one in its place.
+        set(dir.path(), 0o770);
+        assert!(refused().contains("others may write to it"));
+        set(dir.path(), 0o1777);
+        drop(Cache::open(&inner).expect("it cannot be replaced"));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&inner, &link).expect("made");
+        assert!(Cache::open(&link).is_err());
+        let file = inner.join("file");
+        let mut content = hydrant_core::Digest::of(b"code").as_bytes().to_vec();
+        content.extend_from_slice(b"code");
+        fs::write(&file, content).expect("written");
+        set(&file, 0o600);
+        assert_eq!(read(&file).expect("there").as_deref(), Some(&b"code"[..]));
+        set(&file, 0o660);
+        assert_eq!(read(&file).expect("there"), None);
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use hydrant_core::Records;
+use hydrant_core::decimal::Decimals;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::answer::{Problem, weight};
@@ -95,6 +96,11 @@ impl WasmTransform {
         let answer = self
             .ask(instance, store, batch, part)
             .and_then(|outcomes| checked(outcomes, count, store, output_limit));
+        // It had less left than a new one has, so that it may have answered otherwise.
+        let answer = match answer {
+            Ok(_) if store.data().refused => Err(Problem::MemoryLimit),
+            answer => answer,
+        };
         self.count(count, began, store, &answer, true);
         if answer.is_ok() {
             self.keep(living);
@@ -274,7 +280,9 @@ fn checked(
 struct Input<'a> {
     part: Range<usize>,
     keys: Vec<Cow<'a, str>>,
-    sequence_numbers: Vec<String>,
+    /// One behind the other, and where each ends.
+    sequence_numbers: String,
+    ends: Vec<usize>,
 }
 
 impl<'a> Input<'a> {
@@ -283,29 +291,38 @@ impl<'a> Input<'a> {
             .clone()
             .map(|i| String::from_utf8_lossy(batch.key(i)))
             .collect();
-        let sequence_numbers = part
-            .clone()
-            .map(|i| batch.position(i).to_string())
-            .collect();
+        let (mut numbers, mut decimals) = (Vec::new(), Decimals::new(0));
+        let mut ends = Vec::with_capacity(part.len());
+        for i in part.clone() {
+            let position = batch.position(i);
+            decimals.push(position, &mut numbers);
+            let sub = position.sub_sequence();
+            if sub > 0 {
+                numbers.extend_from_slice(format!(".{sub}").as_bytes());
+            }
+            ends.push(numbers.len());
+        }
         Self {
             part,
             keys,
-            sequence_numbers,
+            sequence_numbers: String::from_utf8(numbers).expect("digits and dots"),
+            ends,
         }
     }
 
     fn incoming<'b>(&'b self, batch: &'b Records) -> Vec<Incoming<'b>> {
-        let columns = self.keys.iter().zip(&self.sequence_numbers);
-        let records = self
-            .part
-            .clone()
-            .zip(columns)
-            .map(|(i, (key, sequence_number))| Incoming {
+        let mut start = 0;
+        let columns = self.keys.iter().zip(&self.ends);
+        let records = self.part.clone().zip(columns).map(|(i, (key, end))| {
+            let sequence_number = &self.sequence_numbers[start..*end];
+            start = *end;
+            Incoming {
                 data: batch.data(i),
                 partition_key: key,
                 sequence_number,
                 approximate_arrival_ms: batch.arrival_ms(i),
-            });
+            }
+        });
         records.collect()
     }
 }

@@ -37,10 +37,16 @@ pub(super) struct Entered<'a> {
 
 impl Room {
     /// Whether it is this one's turn, and there is room. Those before it that wait for their own
-    /// owner's calls only are passed.
+    /// owner's calls only are passed, but not by others of the same owner.
     fn admits(&self, number: u64) -> bool {
-        let mut waiting = self.waiting.iter();
-        let first = waiting.find(|guest| !self.has_its_share(guest));
+        let (mut waiting, mut passed) = (self.waiting.iter(), Vec::new());
+        let first = waiting.find(|guest| {
+            let waits = passed.contains(&&guest.owner) || self.has_its_share(guest);
+            if waits {
+                passed.push(&guest.owner);
+            }
+            !waits
+        });
         let used: usize = self.inside.iter().map(|guest| guest.bytes).sum();
         first.is_some_and(|guest| {
             let fits = used == 0 || guest.bytes <= self.capacity.saturating_sub(used);

@@ -54,7 +54,7 @@ enum Wanted {
 }
 
 /// How long a call may take here, where it is not to end by itself: many kinds use all of it.
-const TIME: Duration = Duration::from_millis(400);
+const TIME: Duration = Duration::from_millis(600);
 /// What no kind takes, be it compiled or run, on a machine that is busy.
 const AT_MOST: Duration = Duration::from_secs(60);
 /// The size of the poison's data, by which `realloc` knows it.
@@ -111,11 +111,20 @@ impl Guest {
 impl Kind {
     fn load(&self) -> Result<Arc<WasmTransform>, String> {
         let mut limits = Limits::default();
-        if !matches!(self.wanted, Wanted::Harmless) {
+        if self.takes_all_its_time() {
             limits.time = TIME;
         }
         let loaded = load_limited(&self.guest.module(), "{}", "clicks", limits);
         loaded.map_err(|error| error.to_string())
+    }
+
+    /// Whether it never ends by itself. Others have the time of a machine that is busy.
+    fn takes_all_its_time(&self) -> bool {
+        match self.wanted {
+            Wanted::Fails(code, _) => code == "Transform.TimedOut",
+            Wanted::Refused(words) => words.contains("longer than"),
+            Wanted::Harmless => false,
+        }
     }
 
     fn try_it(&self) {

@@ -48,7 +48,7 @@ pub(super) const KINDS: &[Kind] = &[
     configures(
         "configure: endless loop",
         "(loop $on (br $on))",
-        Refused("it took longer than the limit of 400ms"),
+        Refused("it took longer than the limit of 600ms"),
     ),
     configures(
         "configure: memory at once",

@@ -37,12 +37,12 @@ pub(crate) fn to_tracing(delivery_stream: &str, module: &str, clock: Arc<dyn Clo
         }
         match level {
             GuestLevel::Debug => {
-                tracing::debug!(delivery_stream = %name, %module, line, "transform")
+                tracing::debug!(delivery_stream = %name, %module, line, "transform");
             }
             GuestLevel::Info => tracing::info!(delivery_stream = %name, %module, line, "transform"),
             GuestLevel::Warn => tracing::warn!(delivery_stream = %name, %module, line, "transform"),
             GuestLevel::Error => {
-                tracing::error!(delivery_stream = %name, %module, line, "transform")
+                tracing::error!(delivery_stream = %name, %module, line, "transform");
             }
         }
     })

@@ -96,46 +96,29 @@ async fn apply(config: &Config, service: &Service) {
     }
 }
 
-/// What has changed that is read at the start only, by its path.
-fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
-    // Shown as text: secrets are hidden in it, so that a changed one is not seen.
-    let all: [(&str, String, String); 7] = [
-        ("api", format!("{:?}", before.api), format!("{:?}", now.api)),
+/// What has changed that is read at the start only, by its path. Secrets are hidden in the text that
+/// is compared, so that a changed one is not seen.
+fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
+    let text = |shown: &dyn std::fmt::Debug| format!("{shown:?}");
+    let names =
+        |config: &Config| -> Vec<String> { config.delivery_streams.keys().cloned().collect() };
+    let all = [
+        ("api", text(&before.api) != text(&now.api)),
         (
             "operations",
-            format!("{:?}", before.operations),
-            format!("{:?}", now.operations),
+            text(&before.operations) != text(&now.operations),
         ),
-        (
-            "data_dir",
-            format!("{:?}", before.data_dir),
-            format!("{:?}", now.data_dir),
-        ),
-        (
-            "on_corruption",
-            format!("{:?}", before.on_corruption),
-            format!("{:?}", now.on_corruption),
-        ),
-        (
-            "memory",
-            format!("{:?}", before.memory),
-            format!("{:?}", now.memory),
-        ),
-        (
-            "streams",
-            format!("{:?}", before.streams),
-            format!("{:?}", now.streams),
-        ),
+        ("data_dir", before.data_dir != now.data_dir),
+        ("on_corruption", before.on_corruption != now.on_corruption),
+        ("memory", before.memory != now.memory),
+        ("streams", before.streams != now.streams),
         (
             "delivery_streams (added or removed)",
-            format!("{:?}", before.delivery_streams.keys()),
-            format!("{:?}", now.delivery_streams.keys()),
+            names(before) != names(now),
         ),
     ];
-    all.into_iter()
-        .filter(|(_, before, now)| before != now)
-        .map(|(what, _, _)| what.to_owned())
-        .collect()
+    let changed = all.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(what, _)| what).collect()
 }
 
 /// Where records come from and go to, as text. Processors are checked with these.

@@ -45,6 +45,8 @@ pub enum SealReason {
     Stop,
     /// Another version is in force: the records that follow are its.
     Replaced,
+    /// A processor cannot go on with the records that follow.
+    Blocked,
     /// It is redone, and the cut of its intent is reached.
     Redo,
     /// The source has lost records: that is reported at once.
@@ -61,6 +63,7 @@ impl SealReason {
             Self::Decisions => "decisions",
             Self::Pressure => "pressure",
             Self::Replaced => "replaced",
+            Self::Blocked => "blocked",
             Self::LaneEnd => "lane_end",
             Self::Stop => "stop",
             Self::Redo => "redo",

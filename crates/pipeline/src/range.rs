@@ -62,7 +62,7 @@ pub(crate) struct OpenRange {
     totals: Totals,
     pub(crate) oldest_ms: u64,
     /// Whether it may end after what it holds now.
-    cuttable: bool,
+    pub(crate) cuttable: bool,
     /// The arrival in the key of the object without partition keys: of the intent where it is
     /// redone, else of the first record of that object.
     object_ms: Option<u64>,

@@ -113,6 +113,8 @@ pub struct Sizes {
     pub partitions: u64,
     /// Percent of micro-batches with a call that runs out of time.
     pub overruns: u64,
+    /// Percent of micro-batches of which a transform says nothing at first.
+    pub blocks: u64,
     /// Percent of loads of an earlier version that fail.
     pub load_fails: u64,
     /// Size of a part.
@@ -448,6 +450,7 @@ impl Plan {
         self.sizes.shards = u32::try_from(rng.between(1, 3)).unwrap();
         self.sizes.readers = usize::try_from(rng.between(1, 2)).unwrap();
         self.sizes.overruns = rng.below(30);
+        self.sizes.blocks = rng.below(20);
         self.sizes.partitions = rng.between(1, 4);
         self.sizes.part_bytes = usize::try_from(rng.between(200, 2000)).unwrap();
         self.sizes.latest = rng.chance(20);
@@ -482,6 +485,7 @@ pub(super) fn sizes(rng: &SimRng) -> Sizes {
         tells_trimmed: false,
         partitions: rng.between(1, 3),
         overruns: 0,
+        blocks: 0,
         load_fails: 0,
         part_bytes: between(400, 20_000),
         tries: None,

@@ -140,6 +140,7 @@ fn small(name: &'static str, shape: Shape) -> Plan {
             shards: 1,
             readers: 1,
             overruns: 0,
+            blocks: 0,
             tries: None,
             hint_bytes: 900,
             interval_ms: 300,

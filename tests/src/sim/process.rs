@@ -265,6 +265,7 @@ impl Process {
                     version: *version,
                     partitions: sizes.partitions,
                     overruns: sizes.overruns,
+                    blocks: sizes.blocks,
                     world: world.clone(),
                 }),
                 Arc::new(Passing(&[])),

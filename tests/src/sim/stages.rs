@@ -21,6 +21,8 @@ pub(crate) struct Rewrite {
     pub(crate) partitions: u64,
     /// Percent of micro-batches with a call that runs out of time, as long as that may be decided.
     pub(crate) overruns: u64,
+    /// Percent of micro-batches of which it says nothing yet.
+    pub(crate) blocks: u64,
     pub(crate) world: World,
 }
 
@@ -47,6 +49,10 @@ impl Transform for Rewrite {
     }
 
     fn apply(&self, batch: &Records, overruns: Overruns<'_>) -> Result<Outcomes, Blocked> {
+        if matches!(overruns, Overruns::Decide) && self.world.rng.chance(self.blocks) {
+            self.world.trace.fired("blocked");
+            return Err(Blocked("simulated".to_owned()));
+        }
         let calls = match overruns {
             Overruns::Decide => self.decide(batch.len()),
             Overruns::Known(calls) => calls.to_vec(),

@@ -154,6 +154,7 @@ impl Engine<'_> {
             Ended::LaneEnd => SealReason::LaneEnd,
             Ended::Stopped => SealReason::Stop,
             Ended::Replaced => SealReason::Replaced,
+            Ended::Blocked => SealReason::Blocked,
             Ended::Redone => SealReason::Redo,
         });
     }

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use hydrant_core::budget::Permit;
 use hydrant_core::offload::run as offload_run;
-use hydrant_core::stage::{Read, SourceError};
+use hydrant_core::stage::{Blocked, Read, SourceError};
 use hydrant_core::state::LaneStore;
 use hydrant_core::{BoxFuture, Position, planted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -46,6 +46,8 @@ pub(crate) enum Ended {
     Stopped,
     /// Another version is in force, and everything read under this one is delivered.
     Replaced,
+    /// A processor says nothing of what follows, and everything before that is delivered.
+    Blocked,
     /// The range of the intent is delivered.
     Redone,
 }
@@ -73,6 +75,8 @@ pub(super) struct Engine<'a> {
     pub(super) ranges: RangeContext,
     pub(super) hints: Hints,
     pub(super) redo: Option<Intent>,
+    /// Why a processor says nothing of what follows.
+    pub(super) blocked: Option<Blocked>,
 
     // Reading.
     pub(super) read_after: Position,
@@ -190,6 +194,7 @@ impl<'a> Engine<'a> {
                 slots,
             },
             redo,
+            blocked: None,
             read_after: committed,
             reading: None,
             read_ended: None,
@@ -226,7 +231,10 @@ impl<'a> Engine<'a> {
             self.watch_progress();
             self.show();
             if let Some(ended) = self.finished() {
-                return Ok(ended);
+                return match self.blocked.take() {
+                    Some(blocked) => Err(blocked.into()),
+                    None => Ok(ended),
+                };
             }
             let may_gather = self.may_gather();
             let may_stop = self.redo.is_none() && self.read_ended.is_none();
@@ -244,7 +252,10 @@ impl<'a> Engine<'a> {
                 }
                 Some(item) = self.rendering.next(), if may_gather && !self.rendering.is_empty() => {
                     self.moves_on();
-                    self.gather(item?)?;
+                    match item {
+                        Err(LaneError::Blocked(why)) if self.may_end_here() => self.end_before(why),
+                        item => self.gather(item?)?,
+                    }
                 }
                 slot = self.slots.clone().acquire_owned(), if self.wants_slot() => {
                     self.dispatch_one(slot.expect("the semaphore is never closed"));
@@ -383,6 +394,25 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is gathered can be delivered without what follows it.
+    fn may_end_here(&self) -> bool {
+        let cuttable = self.open.as_ref().is_none_or(|range| range.cuttable);
+        self.redo.is_none() && self.losses.is_empty() && cuttable
+    }
+
+    /// Delivers what came before a micro-batch of which a processor says nothing; what follows is read
+    /// again when the lane is.
+    fn end_before(&mut self, why: Blocked) {
+        self.rendering = FuturesOrdered::new();
+        self.batcher = Batcher::new(self.ranges.plan.micro_batch);
+        self.in_flight -= self.ungathered;
+        (self.ungathered, self.seals_queued) = (0, 0);
+        self.stop_reading(Ended::Blocked);
+        (self.flush, self.timer) = (None, None);
+        self.seal(SealReason::Blocked);
+        self.blocked = Some(why);
     }
 
     fn begin(&mut self, first: Position) -> OpenRange {

@@ -314,7 +314,7 @@ impl<'a> Input<'a> {
         let mut start = 0;
         let columns = self.keys.iter().zip(&self.ends);
         let records = self.part.clone().zip(columns).map(|(i, (key, end))| {
-            let sequence_number = &self.sequence_numbers[start..*end];
+            let sequence_number = self.sequence_numbers.get(start..*end).unwrap_or_default();
             start = *end;
             Incoming {
                 data: batch.data(i),

@@ -63,6 +63,7 @@ const TYPES: &str = r#"
         (export "log" (func (param "level" $level) (param "message" string)))))"#;
 
 /// A component of the contract.
+#[expect(clippy::too_many_lines, reason = "one text, with its holes")]
 pub(crate) fn component(lines: &Lines) -> Vec<u8> {
     let or = |text: &'static str, other| if text.is_empty() { other } else { text };
     let memory = or(lines.memory, "1");

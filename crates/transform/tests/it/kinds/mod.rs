@@ -56,7 +56,7 @@ enum Wanted {
 /// How long a call may take here, where it is not to end by itself: many kinds use all of it.
 const TIME: Duration = Duration::from_millis(600);
 /// What no kind takes, be it compiled or run, on a machine that is busy.
-const AT_MOST: Duration = Duration::from_secs(60);
+const AT_MOST: Duration = Duration::from_mins(1);
 /// The size of the poison's data, by which `realloc` knows it.
 const POISON_BYTES: usize = 4_242;
 
